@@ -1,0 +1,66 @@
+//! Engines: run a program step by step, bit for bit as `lockstep_protocol` defines it.
+#![warn(missing_docs)]
+
+use lockstep_protocol::{eval::Inputs, program::Program};
+use std::sync::Arc;
+
+pub mod reference;
+
+/// Why an engine cannot run a program.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program is not valid.
+    #[error("the program is not valid: {0}")]
+    Invalid(String),
+    /// A dataset or constant is absent or has another length.
+    #[error("{0}")]
+    Missing(#[from] lockstep_protocol::eval::Missing),
+    /// A state tensor has another length than its slot.
+    #[error("state slot {slot} needs {want} bytes and was given {got}")]
+    State {
+        /// The slot.
+        slot: usize,
+        /// Bytes the program declares.
+        want: u64,
+        /// Bytes that were given.
+        got: u64,
+    },
+}
+
+/// Runs one program on one device. The engine holds the state between steps.
+pub trait Engine: Send {
+    /// Short name of the device and code path, for logs: `reference`, `cpu/avx512 x2`.
+    fn name(&self) -> String;
+
+    /// Replaces the state: the bytes of every slot, in slot order.
+    ///
+    /// # Errors
+    /// When the number of slots or a length differs from the program's.
+    fn load(&mut self, state: &[Vec<u8>]) -> Result<(), Error>;
+
+    /// The state's bytes in slot order.
+    fn state(&self) -> Vec<&[u8]>;
+
+    /// Runs step number `step` (counted over the whole task) and advances the state.
+    fn step(&mut self, step: u32);
+
+    /// Runs step number `step` and gives each node's bytes to `sink` in node order as soon as they
+    /// exist, keeping only what later nodes read. The state stays as it was before the step.
+    fn trace(&mut self, step: u32, sink: &mut dyn FnMut(u32, &[u8]));
+
+    /// The bytes of one node in step number `step`. The state stays.
+    fn tensor(&mut self, step: u32, node: u32) -> Vec<u8>;
+
+    /// The fold trace of one element of a fold node in step number `step`: the stored accumulator
+    /// after each r. The state stays.
+    fn fold(&mut self, step: u32, node: u32, element: u64) -> Vec<u8>;
+}
+
+/// What an engine runs.
+#[derive(Clone)]
+pub struct Job {
+    /// A valid program.
+    pub program: Arc<Program>,
+    /// Its datasets, constants and seed.
+    pub inputs: Inputs,
+}

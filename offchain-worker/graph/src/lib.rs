@@ -1,0 +1,2 @@
+//! Models, their gradients, and their lowering to programs.
+#![warn(missing_docs)]
