@@ -106,21 +106,35 @@ impl Inputs {
 /// When the program is not valid or an input is missing.
 pub fn run(program: &Program, step: u32, inputs: &Inputs, state: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut values: Vec<Vec<u8>> = Vec::with_capacity(program.nodes.len());
-    for (n, node) in program.nodes.iter().enumerate() {
-        let value = match node {
-            Node::Source(source) => inputs.source(source, n as u32, step, state),
-            Node::Map(body) => fill(node, |element| {
-                infallible(step::map(body, element, &mut Values(&values)))
-            }),
-            Node::Fold(_) => fill(node, |element| {
-                let mut last = 0;
-                for_each_accumulator(node, &values, element, |acc| last = acc);
-                last
-            }),
-        };
-        values.push(value);
+    for (position, node) in (0..).zip(&program.nodes) {
+        values.push(value(node, position, step, inputs, state, &values));
     }
     values
+}
+
+/// The value of one node in a step, as bytes, from the values of the nodes before it.
+///
+/// # Panics
+/// When the program is not valid or an input is missing.
+pub fn value(
+    node: &Node,
+    position: u32,
+    step: u32,
+    inputs: &Inputs,
+    state: &[Vec<u8>],
+    values: &[Vec<u8>],
+) -> Vec<u8> {
+    match node {
+        Node::Source(source) => inputs.source(source, position, step, state),
+        Node::Map(body) => fill(node, |element| {
+            infallible(step::map(body, element, &mut Values(values)))
+        }),
+        Node::Fold(_) => fill(node, |element| {
+            let mut last = 0;
+            for_each_accumulator(node, values, element, |acc| last = acc);
+            last
+        }),
+    }
 }
 
 /// The fold trace of one element: the accumulator after each step of the reduction, as bytes.
@@ -163,7 +177,8 @@ fn fill(node: &Node, mut element: impl FnMut(u64) -> u32) -> Vec<u8> {
     out
 }
 
-struct Values<'a>(&'a [Vec<u8>]);
+/// Operands from the values of all nodes.
+pub struct Values<'a>(pub &'a [Vec<u8>]);
 
 impl Reads for Values<'_> {
     type Error = Infallible;

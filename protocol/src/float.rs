@@ -164,15 +164,13 @@ pub fn le(a: u32, b: u32) -> bool {
     lt(a, b) || eq(a, b)
 }
 
-/// `a` as a signed integer in two's complement: towards zero, saturating, 0 for NaN.
-pub fn to_i32(a: u32) -> u32 {
-    let negative = a & SIGN != 0;
-    let limit = i32::MAX as u64 + negative as u64;
-    let magnitude = truncated(a).min(limit) as u32;
-    if negative {
-        magnitude.wrapping_neg()
+/// `a` as a signed integer: towards zero, saturating, 0 for NaN.
+pub fn to_i32(a: u32) -> i32 {
+    let magnitude = truncated(a);
+    if a & SIGN != 0 {
+        (magnitude.min(1 << 31) as u32).wrapping_neg() as i32
     } else {
-        magnitude
+        magnitude.min(i32::MAX as u64) as i32
     }
 }
 
@@ -185,22 +183,22 @@ pub fn to_u32(a: u32) -> u32 {
     }
 }
 
-/// The signed integer `word` (two's complement) as a float.
-pub fn from_i32(word: u32) -> u32 {
+/// The signed integer `value` as a float.
+pub fn from_i32(value: i32) -> u32 {
     Number {
-        sign: word & SIGN,
+        sign: value as u32 & SIGN,
         exponent: 0,
-        significand: (word as i32).unsigned_abs() as u64,
+        significand: value.unsigned_abs() as u64,
     }
     .round()
 }
 
-/// The unsigned integer `word` as a float.
-pub fn from_u32(word: u32) -> u32 {
+/// The unsigned integer `value` as a float.
+pub fn from_u32(value: u32) -> u32 {
     Number {
         sign: 0,
         exponent: 0,
-        significand: word as u64,
+        significand: value as u64,
     }
     .round()
 }

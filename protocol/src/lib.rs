@@ -10,13 +10,16 @@
 
 extern crate alloc;
 
+pub mod clock;
 pub mod encoding;
 pub mod eval;
 pub mod float;
 pub mod game;
+#[cfg(any())]
 pub mod math;
 pub mod permutation;
 pub mod philox;
+pub mod player;
 pub mod program;
 pub mod referee;
 pub mod step;

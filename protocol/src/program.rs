@@ -249,6 +249,49 @@ pub enum Op {
     U32ToF32(Reg),
 }
 
+impl Op {
+    /// The registers that the operation reads, in order.
+    pub fn operands(self) -> impl Iterator<Item = Reg> {
+        let (operands, count) = match self {
+            Op::FSqrt(a)
+            | Op::FNeg(a)
+            | Op::FAbs(a)
+            | Op::F32ToI32(a)
+            | Op::F32ToU32(a)
+            | Op::I32ToF32(a)
+            | Op::U32ToF32(a) => ([a, 0, 0], 1),
+            Op::FAdd(a, b)
+            | Op::FSub(a, b)
+            | Op::FMul(a, b)
+            | Op::FDiv(a, b)
+            | Op::FMin(a, b)
+            | Op::FMax(a, b)
+            | Op::FEq(a, b)
+            | Op::FLt(a, b)
+            | Op::FLe(a, b)
+            | Op::IAdd(a, b)
+            | Op::ISub(a, b)
+            | Op::IMul(a, b)
+            | Op::UMulHi(a, b)
+            | Op::And(a, b)
+            | Op::Or(a, b)
+            | Op::Xor(a, b)
+            | Op::Shl(a, b)
+            | Op::ShrU(a, b)
+            | Op::ShrS(a, b)
+            | Op::IMinS(a, b)
+            | Op::IMaxS(a, b)
+            | Op::IMinU(a, b)
+            | Op::IMaxU(a, b)
+            | Op::IEq(a, b)
+            | Op::ILtS(a, b)
+            | Op::ILtU(a, b) => ([a, b, 0], 2),
+            Op::FFma(a, b, c) | Op::Select(a, b, c) => ([a, b, c], 3),
+        };
+        operands.into_iter().take(count)
+    }
+}
+
 /// The scalar function that computes an element of a map, or one step of a fold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode, TypeInfo)]
 pub struct Body {

@@ -2,7 +2,7 @@
 //! reference evaluator repeats.
 
 use crate::float;
-use crate::program::{elements, var, Access, Body, Dim, Dtype, Fold, Form, Init, Op};
+use crate::program::{var, Access, Body, Dim, Dtype, Fold, Form, Init, Op};
 use alloc::vec::Vec;
 
 /// Values of a form's variables, indexed by variable number.

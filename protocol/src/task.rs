@@ -51,6 +51,8 @@ pub struct TaskSpec {
 pub const MAX_DATASETS: usize = 4;
 /// Records of one dataset.
 pub const MAX_RECORDS: u64 = 1 << 40;
+/// Bytes of one dataset.
+pub const MAX_DATASET_BYTES: u64 = 1 << 48;
 
 /// Why a [`TaskSpec`] is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
@@ -101,7 +103,7 @@ impl TaskSpec {
         let fits = |d: &Dataset| {
             (1..=MAX_RECORDS).contains(&d.records)
                 && d.record_size > 0
-                && d.records.saturating_mul(d.record_size as u64) <= 1 << 48
+                && d.records.saturating_mul(d.record_size as u64) <= MAX_DATASET_BYTES
         };
         if self.datasets.len() > MAX_DATASETS || !self.datasets.iter().all(fits) {
             return Err(SpecFault::Datasets);

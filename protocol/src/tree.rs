@@ -11,7 +11,9 @@
 
 mod outline;
 
-pub use outline::{hash, prove_child, prove_frontier, prove_open, subtree, Outline};
+pub use outline::{
+    frontier_siblings, hash, prove_child, prove_frontier, prove_open, subtree, Outline,
+};
 
 use crate::Hash;
 use alloc::vec::Vec;

@@ -244,7 +244,11 @@ fn div_equals_the_hardware() {
 fn fma_equals_the_hardware() {
     let check = |a: u32, b: u32, c: u32| {
         let got = float::fma(a, b, c);
-        let want = canonical(fused(f32::from_bits(a), f32::from_bits(b), f32::from_bits(c)));
+        let want = canonical(fused(
+            f32::from_bits(a),
+            f32::from_bits(b),
+            f32::from_bits(c),
+        ));
         assert_eq!(
             got, want,
             "of {a:#010x}, {b:#010x}, {c:#010x}: {got:#010x}, not {want:#010x}"
@@ -328,13 +332,17 @@ fn comparisons_equal_the_hardware() {
 
 #[test]
 fn conversions_to_integers_truncate_and_saturate() {
-    check_unary(14, float::to_i32, |a| a as i32 as u32);
+    check_unary(14, |a| float::to_i32(a) as u32, |a| a as i32 as u32);
     check_unary(15, float::to_u32, |a| a as u32);
 }
 
 #[test]
 fn conversions_from_integers_round_to_nearest_even() {
-    check_word(16, float::from_i32, |a| (a as i32 as f32).to_bits());
+    check_word(
+        16,
+        |a| float::from_i32(a as i32),
+        |a| (a as i32 as f32).to_bits(),
+    );
     check_word(17, float::from_u32, |a| (a as f32).to_bits());
 }
 

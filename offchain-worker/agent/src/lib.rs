@@ -1,1 +1,7 @@
+//! Everything a worker does off chain: reach a chain ([`chain`]), keep artifacts ([`store`]), hold
+//! keys ([`keys`]), and play a role ([`roles`]).
+#![warn(missing_docs)]
 
+pub mod chain;
+pub mod keys;
+pub mod store;

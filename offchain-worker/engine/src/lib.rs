@@ -4,6 +4,7 @@
 use lockstep_protocol::{eval::Inputs, program::Program};
 use std::sync::Arc;
 
+pub mod cpu;
 pub mod reference;
 
 /// Why an engine cannot run a program.
@@ -15,6 +16,14 @@ pub enum Error {
     /// A dataset or constant is absent or has another length.
     #[error("{0}")]
     Missing(#[from] lockstep_protocol::eval::Missing),
+    /// The state has another number of tensors than the program has slots.
+    #[error("the program has {want} state slots and was given {got} tensors")]
+    Slots {
+        /// Slots of the program.
+        want: usize,
+        /// Tensors that were given.
+        got: usize,
+    },
     /// A state tensor has another length than its slot.
     #[error("state slot {slot} needs {want} bytes and was given {got}")]
     State {
@@ -25,9 +34,13 @@ pub enum Error {
         /// Bytes that were given.
         got: u64,
     },
+    /// The device cannot be used as asked.
+    #[error("{0}")]
+    Device(String),
 }
 
-/// Runs one program on one device. The engine holds the state between steps.
+/// Runs one program on one device. The engine holds the state between steps; it is all zeros
+/// until [`Engine::load`].
 pub trait Engine: Send {
     /// Short name of the device and code path, for logs: `reference`, `cpu/avx512 x2`.
     fn name(&self) -> String;
@@ -63,4 +76,28 @@ pub struct Job {
     pub program: Arc<Program>,
     /// Its datasets, constants and seed.
     pub inputs: Inputs,
+}
+
+/// Refuses a job that an engine could not run to the end.
+fn checked(job: &Job) -> Result<(), Error> {
+    lockstep_protocol::validate::program(&job.program)
+        .map_err(|refusal| Error::Invalid(refusal.to_string()))?;
+    Ok(job.inputs.check(&job.program)?)
+}
+
+fn check_state(program: &Program, state: &[Vec<u8>]) -> Result<(), Error> {
+    let want = program.slots as usize;
+    if state.len() != want {
+        return Err(Error::Slots {
+            want,
+            got: state.len(),
+        });
+    }
+    for (slot, (node, bytes)) in program.nodes.iter().zip(state).enumerate() {
+        let (want, got) = (node.bytes(), bytes.len() as u64);
+        if want != got {
+            return Err(Error::State { slot, want, got });
+        }
+    }
+    Ok(())
 }

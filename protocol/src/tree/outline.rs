@@ -53,6 +53,29 @@ pub fn prove_child(bytes: &[u8], span: Span, index: u32) -> Vec<Hash> {
     })
 }
 
+/// The siblings that prove entry `index` of the [`frontier`] of `span`, from the values of that
+/// frontier, nearest first.
+///
+/// # Panics
+/// When the frontier has no such entry or another number of values.
+pub fn frontier_siblings(span: Span, values: &[Hash], index: u32) -> Vec<Hash> {
+    fn merged(span: Span, entries: &[(Span, Hash)]) -> Hash {
+        match entries.iter().find(|(entry, _)| *entry == span) {
+            Some((_, value)) => *value,
+            None => {
+                let (left, right) = span.children().expect("a chunk is an entry of its frontier");
+                parent(&merged(left, entries), &merged(right, entries), false)
+            }
+        }
+    }
+    let spans = frontier(span);
+    assert_eq!(spans.len(), values.len(), "one value for each entry");
+    let entries: Vec<_> = spans.iter().copied().zip(values.iter().copied()).collect();
+    siblings(span, spans[index as usize], |beside| {
+        merged(beside, &entries)
+    })
+}
+
 /// The values of a file's larger subtrees, 64 bytes for each [`Outline::BLOCK`] of the file, so
 /// that any subtree or opening costs the hashing of a few blocks and not of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,85 @@
+//! Messages as data: a struct's encoding is the argument list.
+
+use crate::TaskId;
+use alloc::vec::Vec;
+use core::fmt;
+use scale::{Decode, Encode};
+use scale_info::TypeInfo;
+
+/// A message of a contract. Its fields, in order, are the message's arguments.
+pub trait Message: Encode {
+    /// The message's name in the contract.
+    const NAME: &'static str;
+    /// The four bytes that begin a call.
+    const SELECTOR: [u8; 4];
+    /// What the contract returns.
+    type Reply: Decode;
+
+    /// The input of a call: the selector and the encoded arguments.
+    fn call(&self) -> Vec<u8> {
+        let mut input = Self::SELECTOR.to_vec();
+        self.encode_to(&mut input);
+        input
+    }
+
+    /// Decodes what a call of this message returned.
+    ///
+    /// # Errors
+    /// When the contract could not read its input, or the output is of another form.
+    fn reply(output: &[u8]) -> Result<Self::Reply, Garbled> {
+        let mut rest = output;
+        match Result::<Self::Reply, u8>::decode(&mut rest) {
+            Ok(Ok(reply)) if rest.is_empty() => Ok(reply),
+            Ok(Err(_)) => Err(Garbled::Input),
+            _ => Err(Garbled::Output),
+        }
+    }
+}
+
+/// Why a reply cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Garbled {
+    /// The contract did not understand its input.
+    Input,
+    /// The contract's output has another form than the interface says.
+    Output,
+}
+
+impl fmt::Display for Garbled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Garbled::Input => "the contract did not understand the call: it is another version",
+            Garbled::Output => "the contract's reply is of another form: it is another version",
+        })
+    }
+}
+
+impl core::error::Error for Garbled {}
+
+/// How an event appears on the chain: the data of the contract's one event type.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct Logged<Event> {
+    /// The task that the event is about, also a topic; in the events of the dispute contract the
+    /// task that is disputed, in those of the stake contract absent.
+    pub task: Option<TaskId>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Defines messages: the name in the contract, then a struct of the arguments and the reply.
+macro_rules! messages {
+    ($(
+        $(#[$doc:meta])*
+        $name:literal $message:ident { $( $(#[$field_doc:meta])* $field:ident: $ty:ty, )* } -> $reply:ty;
+    )*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, scale::Encode, scale::Decode, scale_info::TypeInfo)]
+        pub struct $message { $( $(#[$field_doc])* pub $field: $ty, )* }
+
+        impl $crate::Message for $message {
+            const NAME: &'static str = $name;
+            const SELECTOR: [u8; 4] = $crate::selector($name);
+            type Reply = $reply;
+        }
+    )* };
+}

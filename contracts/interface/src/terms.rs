@@ -1,0 +1,268 @@
+//! What a submitter offers, and the limits that bind every offer.
+
+use crate::{Balance, BlockNumber, Hash, Millis};
+use core::fmt;
+use lockstep_protocol::task::TaskSpec;
+use scale::{Decode, Encode};
+use scale_info::TypeInfo;
+
+/// No amount in any terms exceeds this many plancks, so that sums and products of amounts and
+/// times cannot overflow.
+pub const MAX_AMOUNT: Balance = 1 << 88;
+/// No duration in any terms exceeds this many milliseconds (2.2 years).
+pub const MAX_TIME: Millis = 1 << 36;
+
+/// A task as it is submitted. Its hash names both the computation and the offer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct Task {
+    /// What is to be computed.
+    pub spec: TaskSpec,
+    /// What is offered for it.
+    pub terms: Terms,
+}
+
+impl Task {
+    /// The terms hash: BLAKE3 of the encoding.
+    pub fn hash(&self) -> Hash {
+        *blake3::hash(&self.encode()).as_bytes()
+    }
+}
+
+/// The offer of a task. Amounts are in plancks, durations in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct Terms {
+    /// The price when the task opens.
+    pub reward_floor: Balance,
+    /// The highest price; paid in full on submission, the rest is refunded on settlement.
+    pub reward_ceiling: Balance,
+    /// Stake that a solver locks. At least the ceiling.
+    pub stake: Balance,
+    /// Bond that a challenger posts. At most the stake.
+    pub bond: Balance,
+    /// Fee of a demand, paid to the solver for posting the chunk. At most the bond.
+    pub demand_fee: Balance,
+    /// Open time over which the price rises from floor to ceiling. At most `open`.
+    pub ramp: Millis,
+    /// Open time, over all attempts, after which nobody can accept any more.
+    pub open: Millis,
+    /// From acceptance to the commit deadline.
+    pub work: Millis,
+    /// The challenge window ends no earlier than this after acceptance.
+    pub audit: Millis,
+    /// The challenge window ends no earlier than this after the commit.
+    pub window: Millis,
+    /// Worst-case time for which one dispute occupies an honest solver. At most `clock`.
+    pub replay: Millis,
+    /// Each side's chess clock in a dispute, and the time to answer a demand.
+    pub clock: Millis,
+    /// Time given back for each move of a dispute. At most `clock`.
+    pub increment: Millis,
+    /// Blocks that every turn of a dispute and every demand lasts at least.
+    pub min_blocks: BlockNumber,
+}
+
+/// Contract-wide limits of terms, fixed at deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct Bounds {
+    /// Lowest `reward_floor`.
+    pub min_reward: Balance,
+    /// Lowest `stake`.
+    pub min_stake: Balance,
+    /// Lowest `bond`: above what answering a whole dispute can cost in fees.
+    pub min_bond: Balance,
+    /// Lowest `demand_fee`: above what posting a chunk can cost in fees.
+    pub min_demand_fee: Balance,
+    /// Lowest `open`.
+    pub min_open: Millis,
+    /// Lowest `work`.
+    pub min_work: Millis,
+    /// Lowest `audit` and `window`.
+    pub min_window: Millis,
+    /// Lowest `replay`.
+    pub min_replay: Millis,
+    /// Lowest `clock`.
+    pub min_clock: Millis,
+    /// Lowest `increment`.
+    pub min_increment: Millis,
+    /// Lowest `min_blocks`.
+    pub min_blocks: BlockNumber,
+    /// Highest of every duration.
+    pub max_time: Millis,
+    /// Highest `min_blocks`.
+    pub max_blocks: BlockNumber,
+}
+
+impl Default for Bounds {
+    /// Limits for a public chain with 12 decimals and six-second blocks.
+    fn default() -> Self {
+        const UNIT: Balance = 1_000_000_000_000;
+        const MINUTE: Millis = 60_000;
+        const HOUR: Millis = 60 * MINUTE;
+        Bounds {
+            min_reward: UNIT,
+            min_stake: 10 * UNIT,
+            min_bond: 10 * UNIT,
+            min_demand_fee: UNIT / 10,
+            min_open: HOUR,
+            min_work: HOUR,
+            min_window: 24 * HOUR,
+            min_replay: MINUTE,
+            min_clock: 4 * HOUR,
+            min_increment: MINUTE,
+            min_blocks: 10,
+            max_time: 365 * 24 * HOUR,
+            max_blocks: 100_000,
+        }
+    }
+}
+
+/// Which of the limits terms break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub enum TermsFault {
+    /// The floor is below the contract's minimum, above the ceiling, or the ceiling too high.
+    Reward,
+    /// The stake is below the contract's minimum or the ceiling, or too high.
+    Stake,
+    /// The bond is below the contract's minimum or above the stake.
+    Bond,
+    /// The demand fee is below the contract's minimum or above the bond.
+    DemandFee,
+    /// The open time is out of bounds, or the ramp is zero or longer.
+    Open,
+    /// The work time is out of bounds.
+    Work,
+    /// The audit time or the window is out of bounds.
+    Window,
+    /// The clock, the increment or the replay time is out of bounds, or one of the latter two
+    /// exceeds the clock.
+    Clock,
+    /// The number of blocks is out of bounds.
+    Blocks,
+    /// Drowning a solver in disputes would cost less than its stake and reward.
+    Drowning,
+}
+
+impl fmt::Display for TermsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TermsFault::Reward => {
+                "the reward floor is below the contract's minimum or above the ceiling, or the \
+                 ceiling exceeds 2^88"
+            }
+            TermsFault::Stake => {
+                "the stake is below the contract's minimum or the reward ceiling, or exceeds 2^88"
+            }
+            TermsFault::Bond => "the bond is below the contract's minimum or above the stake",
+            TermsFault::DemandFee => {
+                "the demand fee is below the contract's minimum or above the bond"
+            }
+            TermsFault::Open => {
+                "the open time is outside the contract's bounds, or the ramp is zero or exceeds it"
+            }
+            TermsFault::Work => "the work time is outside the contract's bounds",
+            TermsFault::Window => "the audit time or the window is outside the contract's bounds",
+            TermsFault::Clock => {
+                "the clock, increment or replay time is outside the contract's bounds, or the \
+                 increment or replay time exceeds the clock"
+            }
+            TermsFault::Blocks => "the minimum of blocks is outside the contract's bounds",
+            TermsFault::Drowning => {
+                "bond * floor(clock / replay) is less than stake + reward ceiling: raise the bond \
+                 or the clock"
+            }
+        })
+    }
+}
+
+impl core::error::Error for TermsFault {}
+
+impl Terms {
+    /// Checks every term against the contract's bounds and against the others.
+    ///
+    /// # Errors
+    /// The first limit that is broken.
+    pub fn check(&self, bounds: &Bounds) -> Result<(), TermsFault> {
+        let time = |t: Millis, min: Millis| (min..=bounds.max_time).contains(&t);
+        let rules = [
+            (
+                bounds.min_reward <= self.reward_floor
+                    && self.reward_floor <= self.reward_ceiling
+                    && self.reward_ceiling <= MAX_AMOUNT,
+                TermsFault::Reward,
+            ),
+            (
+                bounds.min_stake.max(self.reward_ceiling) <= self.stake && self.stake <= MAX_AMOUNT,
+                TermsFault::Stake,
+            ),
+            (
+                bounds.min_bond <= self.bond && self.bond <= self.stake,
+                TermsFault::Bond,
+            ),
+            (
+                bounds.min_demand_fee <= self.demand_fee && self.demand_fee <= self.bond,
+                TermsFault::DemandFee,
+            ),
+            (
+                time(self.open, bounds.min_open) && (1..=self.open).contains(&self.ramp),
+                TermsFault::Open,
+            ),
+            (time(self.work, bounds.min_work), TermsFault::Work),
+            (
+                time(self.audit, bounds.min_window) && time(self.window, bounds.min_window),
+                TermsFault::Window,
+            ),
+            (
+                time(self.clock, bounds.min_clock)
+                    && (bounds.min_increment..=self.clock).contains(&self.increment)
+                    && (bounds.min_replay.max(1)..=self.clock).contains(&self.replay),
+                TermsFault::Clock,
+            ),
+            (
+                (bounds.min_blocks..=bounds.max_blocks).contains(&self.min_blocks),
+                TermsFault::Blocks,
+            ),
+        ];
+        for (holds, fault) in rules {
+            if !holds {
+                return Err(fault);
+            }
+        }
+        let disputes_at_once = Balance::from(self.clock / self.replay);
+        if self.bond.saturating_mul(disputes_at_once) < self.stake + self.reward_ceiling {
+            return Err(TermsFault::Drowning);
+        }
+        Ok(())
+    }
+
+    /// The price after `open` milliseconds of open time: linear from floor to ceiling, rounded
+    /// down.
+    pub fn price(&self, open: Millis) -> Balance {
+        let rise = self.reward_ceiling - self.reward_floor;
+        let risen = Balance::from(open.min(self.ramp));
+        self.reward_floor + rise * risen / Balance::from(self.ramp)
+    }
+}
+
+impl Bounds {
+    /// Whether terms can exist within the bounds and none can overflow.
+    pub fn check(&self) -> bool {
+        let amounts = [
+            self.min_reward,
+            self.min_stake,
+            self.min_bond,
+            self.min_demand_fee,
+        ];
+        let times = [
+            self.min_open,
+            self.min_work,
+            self.min_window,
+            self.min_replay,
+            self.min_clock,
+            self.min_increment,
+        ];
+        self.max_time <= MAX_TIME
+            && self.min_blocks <= self.max_blocks
+            && amounts.iter().all(|a| (1..=MAX_AMOUNT).contains(a))
+            && times.iter().all(|t| (1..=self.max_time).contains(t))
+    }
+}

@@ -1,0 +1,209 @@
+//! A chain as a worker sees it: contracts that are called and read, events, time and money.
+//!
+//! Everything is synchronous: a worker makes one move at a time and its computing takes far
+//! longer than its talking.
+
+pub mod bundle;
+pub mod embedded;
+
+use crate::keys::{Account, Signer};
+use lockstep_protocol::Hash;
+use scale::{Decode, Encode};
+
+/// The smallest units of the chain's money.
+pub type Balance = u128;
+
+/// A point in the chain's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Now {
+    /// Height.
+    pub block: u32,
+    /// Milliseconds since 1970.
+    pub time: u64,
+}
+
+/// Computation and proof size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Weight {
+    /// Picoseconds of computation.
+    pub ref_time: u64,
+    /// Bytes of storage proof.
+    pub proof_size: u64,
+}
+
+/// A message to a contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The contract.
+    pub contract: Account,
+    /// Money sent along.
+    pub value: Balance,
+    /// Selector and arguments.
+    pub input: Vec<u8>,
+}
+
+/// What a caller is willing to pay for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Weight that the call may use.
+    pub weight: Weight,
+    /// Storage deposit that the caller may be charged.
+    pub deposit: Balance,
+}
+
+/// What a call would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Weight it needs.
+    pub weight: Weight,
+    /// Storage deposit it charges.
+    pub deposit: Balance,
+    /// Whether the contract would refuse and undo everything.
+    pub reverted: bool,
+    /// What the contract would return.
+    pub output: Vec<u8>,
+}
+
+/// What a call did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// When.
+    pub at: Now,
+    /// Weight used.
+    pub weight: Weight,
+    /// Storage deposit charged to the caller; negative when one was refunded.
+    pub deposit: i128,
+    /// Events of all contracts in the call.
+    pub events: Vec<Event>,
+}
+
+/// What a contract emitted.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Event {
+    /// When.
+    pub at: Now,
+    /// Who.
+    pub contract: Account,
+    /// What it can be found by: the hash of its signature, then its indexed fields.
+    pub topics: Vec<Hash>,
+    /// Its fields, encoded.
+    pub data: Vec<u8>,
+}
+
+/// An account's money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Funds {
+    /// What it can spend.
+    pub free: Balance,
+    /// What is held for storage.
+    pub held: Balance,
+}
+
+/// What a chain offers to a worker.
+pub trait Chain: Send + Sync {
+    /// Height and time that a call submitted now would see.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached.
+    fn now(&self) -> Result<Now, Error>;
+
+    /// An account's money; an account that does not exist has none.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached.
+    fn funds(&self, account: &Account) -> Result<Funds, Error>;
+
+    /// All money in existence.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached.
+    fn issuance(&self) -> Result<Balance, Error>;
+
+    /// Weight that one extrinsic may have at most.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached.
+    fn extrinsic_limit(&self) -> Result<Weight, Error>;
+
+    /// What `call` would do if `from` submitted it now.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached or the contract traps. A contract that refuses is no
+    /// error: the estimate says so.
+    fn estimate(&self, from: &Account, call: &Call) -> Result<Estimate, Error>;
+
+    /// Submits a call and waits until it is in a block that will not be undone.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached or the call failed; then it changed nothing.
+    fn submit(&self, signer: &Signer, call: &Call, limits: &Limits) -> Result<Receipt, Error>;
+
+    /// Uploads a contract's code and makes an instance of it. The same deployer, code, input and
+    /// salt give the same address.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached or the constructor failed.
+    fn deploy(
+        &self,
+        signer: &Signer,
+        code: &[u8],
+        input: &[u8],
+        salt: &[u8],
+    ) -> Result<(Account, Receipt), Error>;
+
+    /// Events of a contract since block `from`, oldest first, of which one topic is `topic` when
+    /// one is given.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached.
+    fn events(
+        &self,
+        contract: &Account,
+        topic: Option<&Hash>,
+        from: u32,
+    ) -> Result<Vec<Event>, Error>;
+}
+
+/// Why the chain did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The call failed before or inside the contract.
+    #[error("[C01] the call failed: {0}")]
+    Failed(String),
+    /// The contract undid the call. The bytes say why, see
+    /// [`contracts`](crate::contracts).
+    #[error("[C02] the contract refused the call")]
+    Reverted(Vec<u8>),
+    /// The chain's files cannot be read or written.
+    #[error("[C03] {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// The chain's files are damaged.
+    #[error("[C04] {path} is damaged: {reason}; delete the folder to start a new chain")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A contract bundle is malformed.
+    #[error("[C05] the contract bundle is malformed: {0}; take the one in contracts/artifacts or rebuild it")]
+    Bundle(String),
+    /// The contract's answer does not decode.
+    #[error("[C06] the contract at {contract} answered with bytes that mean nothing here; does the address belong to another contract or version?")]
+    Answer {
+        /// The address.
+        contract: String,
+    },
+}
+
+impl Error {
+    /// Whether trying again later can help without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Error::Io { .. })
+    }
+}
