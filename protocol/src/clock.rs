@@ -54,7 +54,10 @@ impl Clocks {
     /// Stops the clock of `turn`, which has just moved, and starts the one of whoever is next.
     pub fn moved(&mut self, turn: Side, now: u64, block: u32) {
         let used = now.saturating_sub(self.since);
-        let left = self.left(turn).saturating_sub(used).saturating_add(self.increment);
+        let left = self
+            .left(turn)
+            .saturating_sub(used)
+            .saturating_add(self.increment);
         match turn {
             Side::Defender => self.defender = left,
             Side::Challenger => self.challenger = left,

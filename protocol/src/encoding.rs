@@ -56,7 +56,18 @@ mod tests {
 
     #[test]
     fn every_integer_round_trips() {
-        for v in [0, 1, -1, 63, -64, 64, i64::MAX, i64::MIN, 1 << 40, -(1 << 40)] {
+        for v in [
+            0,
+            1,
+            -1,
+            63,
+            -64,
+            64,
+            i64::MAX,
+            i64::MIN,
+            1 << 40,
+            -(1 << 40),
+        ] {
             let bytes = Int(v).encode();
             assert_eq!(decode_canonical::<Int>(&bytes), Ok(Int(v)));
         }

@@ -47,7 +47,12 @@ impl Inputs {
     /// The first source that cannot.
     pub fn check(&self, program: &Program) -> Result<(), Missing> {
         for (n, node) in program.nodes.iter().enumerate() {
-            let missing = |what| Err(Missing { node: n as u32, what });
+            let missing = |what| {
+                Err(Missing {
+                    node: n as u32,
+                    what,
+                })
+            };
             match node {
                 Node::Source(Source::Constant { hash, .. }) => match self.constants.get(hash) {
                     None => return missing("the constant is not at hand"),
@@ -56,17 +61,19 @@ impl Inputs {
                     }
                     Some(_) => {}
                 },
-                Node::Source(Source::Batch { dataset, record_size, .. }) => {
-                    match self.datasets.get(*dataset as usize) {
-                        None => return missing("the dataset is not at hand"),
-                        Some(blob) => {
-                            let len = (**blob).as_ref().len();
-                            if len == 0 || len % *record_size as usize != 0 {
-                                return missing("the dataset is not a whole number of records");
-                            }
+                Node::Source(Source::Batch {
+                    dataset,
+                    record_size,
+                    ..
+                }) => match self.datasets.get(*dataset as usize) {
+                    None => return missing("the dataset is not at hand"),
+                    Some(blob) => {
+                        let len = (**blob).as_ref().len();
+                        if len == 0 || len % *record_size as usize != 0 {
+                            return missing("the dataset is not a whole number of records");
                         }
                     }
-                }
+                },
                 _ => {}
             }
         }
@@ -83,7 +90,14 @@ impl Inputs {
             Source::Constant { hash, .. } => (*self.constants[hash]).as_ref().to_vec(),
             Source::Step => step.to_le_bytes().to_vec(),
             Source::Seed => self.seed.to_le_bytes().to_vec(),
-            Source::Batch { dataset, batch, record_size, offset, fields, dtype } => {
+            Source::Batch {
+                dataset,
+                batch,
+                record_size,
+                offset,
+                fields,
+                dtype,
+            } => {
                 let file = (*self.datasets[*dataset as usize]).as_ref();
                 let size = *record_size as usize;
                 let records = (file.len() / size) as u64;
@@ -151,12 +165,7 @@ pub fn fold_trace(node: &Node, values: &[Vec<u8>], element: u64) -> Vec<u8> {
     trace
 }
 
-fn for_each_accumulator(
-    node: &Node,
-    values: &[Vec<u8>],
-    element: u64,
-    mut each: impl FnMut(u32),
-) {
+fn for_each_accumulator(node: &Node, values: &[Vec<u8>], element: u64, mut each: impl FnMut(u32)) {
     let Node::Fold(fold) = node else {
         panic!("only a fold has accumulators");
     };

@@ -156,12 +156,12 @@ pub fn eq(a: u32, b: u32) -> bool {
 
 /// Whether `a < b`; false when either is NaN.
 pub fn lt(a: u32, b: u32) -> bool {
-    !is_nan(a) && !is_nan(b) && !(is_zero(a) && is_zero(b)) && order(a) < order(b)
+    le(a, b) && !eq(a, b)
 }
 
 /// Whether `a <= b`; false when either is NaN.
 pub fn le(a: u32, b: u32) -> bool {
-    lt(a, b) || eq(a, b)
+    !is_nan(a) && !is_nan(b) && (order(a) <= order(b) || is_zero(a) && is_zero(b))
 }
 
 /// `a` as a signed integer: towards zero, saturating, 0 for NaN.
@@ -259,7 +259,8 @@ impl Number {
         let up = kept & 1 & (sticky | kept >> 1);
         let magnitude = (kept >> 1) + up;
         // The hidden bit of a normal number adds one to the exponent field, and so does a carry.
-        self.sign | (((biased.max(1) - 1) as u32) << 23) + magnitude as u32
+        let exponent = (biased.max(1) - 1) as u32;
+        self.sign | ((exponent << 23) + magnitude as u32)
     }
 }
 

@@ -378,7 +378,9 @@ impl Game {
 
     /// Steps of the disputed segment.
     pub fn segment_steps(&self) -> u32 {
-        self.frame.segment.min(self.frame.steps - self.segment * self.frame.segment)
+        self.frame
+            .segment
+            .min(self.frame.steps - self.segment * self.frame.segment)
     }
 
     /// Makes a move.
@@ -393,9 +395,14 @@ impl Game {
         }
         match (self.phase, mv) {
             (Phase::Reveal, Move::Reveal(bytes)) => self.reveal(bytes),
-            (Phase::Select, Move::SelectSubtree { index, value, siblings }) => {
-                self.select_subtree(*index, value, siblings)
-            }
+            (
+                Phase::Select,
+                Move::SelectSubtree {
+                    index,
+                    value,
+                    siblings,
+                },
+            ) => self.select_subtree(*index, value, siblings),
             (Phase::Select, Move::SelectEntry { index, chunk }) => self.select_entry(*index, chunk),
             (Phase::OpenSteps, Move::OpenSteps { left, root, last }) => {
                 self.open_steps(left, root, last)
@@ -411,17 +418,32 @@ impl Game {
                 self.search(File::State, len, HASH, self.after);
                 Ok(())
             }
-            (Phase::OpenNode, Move::OpenNode { node, program, slot }) => {
-                self.open_node(node, program, slot)
-            }
+            (
+                Phase::OpenNode,
+                Move::OpenNode {
+                    node,
+                    program,
+                    slot,
+                },
+            ) => self.open_node(node, program, slot),
             (Phase::ShowSlot, Move::ShowSlot(opening)) => self.show_slot(opening),
             (Phase::OpenFold, Move::OpenFold { root, last }) => self.open_fold(root, last),
-            (Phase::Prove, Move::Prove { left, node, operands }) => {
-                self.prove(left, node, operands)
-            }
-            (Phase::Prove, Move::ProveRecord { node, datasets, record }) => {
-                self.prove_record(node, datasets, record)
-            }
+            (
+                Phase::Prove,
+                Move::Prove {
+                    left,
+                    node,
+                    operands,
+                },
+            ) => self.prove(left, node, operands),
+            (
+                Phase::Prove,
+                Move::ProveRecord {
+                    node,
+                    datasets,
+                    record,
+                },
+            ) => self.prove_record(node, datasets, record),
             _ => Err(Refusal::WrongMove),
         }?;
         self.position += 1;
@@ -438,7 +460,12 @@ impl Game {
         } else {
             let mut first = [0; 4];
             first.copy_from_slice(&found[..4]);
-            self.over(Side::Challenger, Reason::Disproven { found: u32::from_le_bytes(first) });
+            self.over(
+                Side::Challenger,
+                Reason::Disproven {
+                    found: u32::from_le_bytes(first),
+                },
+            );
         }
     }
 
@@ -453,7 +480,9 @@ impl Game {
     }
 
     fn reveal(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let Search { len, span, value, .. } = &self.search;
+        let Search {
+            len, span, value, ..
+        } = &self.search;
         let right = if span.count == 1 {
             tree::check_chunk(*len, *span, value, bytes)
         } else {
@@ -485,7 +514,14 @@ impl Game {
         }
         let spans = tree::frontier(search.span);
         let span = *spans.get(index as usize).ok_or(Refusal::NoSuchEntry)?;
-        if !tree::check_child(search.len, search.span, &search.value, index, value, siblings) {
+        if !tree::check_child(
+            search.len,
+            search.span,
+            &search.value,
+            index,
+            value,
+            siblings,
+        ) {
             return Err(Refusal::WrongBytes);
         }
         search.span = span;
@@ -556,7 +592,11 @@ impl Game {
     /// A segment is selected; a segment of one step is its own step trace.
     fn checkpoint_found(&mut self) {
         self.step = self.segment * self.frame.segment;
-        self.phase = if self.segment_steps() == 1 { Phase::OpenNodes } else { Phase::OpenSteps };
+        self.phase = if self.segment_steps() == 1 {
+            Phase::OpenNodes
+        } else {
+            Phase::OpenSteps
+        };
     }
 
     fn set_left(&mut self, left: Option<&[u8]>) {
@@ -570,7 +610,14 @@ impl Game {
 
     /// Checks the entry before the selected one, when it lies in another chunk.
     fn take_left(&mut self, left: &Option<Opening>) -> Result<(), Refusal> {
-        let Search { len, width, root, entry, owes_left, .. } = self.search;
+        let Search {
+            len,
+            width,
+            root,
+            entry,
+            owes_left,
+            ..
+        } = self.search;
         match (owes_left, left) {
             (false, None) => Ok(()),
             (true, Some(opening)) => {
@@ -635,9 +682,10 @@ impl Game {
             Node::Source(Source::Step) => {
                 self.judge(&claim, blake3::hash(&self.step.to_le_bytes()).as_bytes())
             }
-            Node::Source(Source::Seed) => {
-                self.judge(&claim, blake3::hash(&self.frame.seed.to_le_bytes()).as_bytes())
-            }
+            Node::Source(Source::Seed) => self.judge(
+                &claim,
+                blake3::hash(&self.frame.seed.to_le_bytes()).as_bytes(),
+            ),
             Node::Source(Source::Batch { .. }) | Node::Map(_) => {
                 self.reduction = 0;
                 self.search(File::Tensor, node.bytes(), node.dtype().size(), claim);
@@ -692,8 +740,11 @@ impl Game {
         let was = (self.search, self.acc);
         self.take_left(left)?;
         let before = (self.r > 0).then_some(self.acc);
-        let mut reads =
-            Opened { trace: &self.trace, nodes: self.frame.nodes, operands };
+        let mut reads = Opened {
+            trace: &self.trace,
+            nodes: self.frame.nodes,
+            operands,
+        };
         match referee::compute(&node, self.element, self.r as u64, before, &mut reads) {
             Ok(found) => {
                 self.judge(&self.claim.to_le_bytes(), &found.to_le_bytes());
@@ -719,8 +770,7 @@ impl Game {
             return Err(Refusal::Operand(Unproven::Record));
         }
         let Frame { batch, seed, .. } = self.frame;
-        let place =
-            referee::batch_element(&source, self.element, self.step, batch, seed, datasets);
+        let place = referee::batch_element(&source, self.element, self.step, batch, seed, datasets);
         let Some((dataset, start)) = place else {
             return self.malformed();
         };
@@ -757,7 +807,9 @@ impl Search {
 }
 
 fn hash_of(entry: &[u8]) -> Hash {
-    entry.try_into().expect("an entry of a list of hashes has 32 bytes")
+    entry
+        .try_into()
+        .expect("an entry of a list of hashes has 32 bytes")
 }
 
 /// An element's bytes as a word.

@@ -15,12 +15,13 @@ pub mod encoding;
 pub mod eval;
 pub mod float;
 pub mod game;
-#[cfg(any())]
 pub mod math;
 pub mod permutation;
 pub mod philox;
 pub mod player;
 pub mod program;
+#[cfg(feature = "random")]
+pub mod random;
 pub mod referee;
 pub mod step;
 pub mod task;

@@ -46,7 +46,7 @@ impl Permutation {
                 .iter_mut()
                 .zip(halves(stream(key, domain::ROUND_KEY, i)))
             {
-                *round_key = (bits as u128 * records as u128 >> 64) as u64;
+                *round_key = ((bits as u128 * records as u128) >> 64) as u64;
             }
         }
         Permutation {
@@ -69,7 +69,7 @@ impl Permutation {
                 round_key + self.records - x
             };
             let bits = halves(stream(self.key, domain::SWAP, x.max(partner)))[0];
-            if bits >> round & 1 == 1 {
+            if (bits >> round) & 1 == 1 {
                 x = partner;
             }
         }

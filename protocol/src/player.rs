@@ -81,11 +81,20 @@ pub fn searched(game: &Game) -> FileId {
     let step = game.step;
     match game.search.file {
         File::Checkpoints => FileId::Checkpoints,
-        File::Steps => FileId::Steps { segment: game.segment },
+        File::Steps => FileId::Steps {
+            segment: game.segment,
+        },
         File::Nodes => FileId::Nodes { step },
         File::State => FileId::StateAfter { step },
-        File::Tensor => FileId::Tensor { step, node: game.node },
-        File::Fold => FileId::Fold { step, node: game.node, element: game.element },
+        File::Tensor => FileId::Tensor {
+            step,
+            node: game.node,
+        },
+        File::Fold => FileId::Fold {
+            step,
+            node: game.node,
+            element: game.element,
+        },
     }
 }
 
@@ -103,14 +112,19 @@ pub fn defend<E: Evidence>(game: &Game, own: &mut E) -> Result<Option<Move>, E::
         }
         Phase::OpenSteps => {
             let left = owed_left(game, own)?;
-            let file = own.file(FileId::Steps { segment: game.segment })?;
+            let file = own.file(FileId::Steps {
+                segment: game.segment,
+            })?;
             let (root, last) = root_and_last(bytes(&file));
             Move::OpenSteps { left, root, last }
         }
         Phase::OpenNodes => {
             let left = owed_left(game, own)?;
             let file = own.file(FileId::Nodes { step })?;
-            Move::OpenNodes { left, root: tree::hash(bytes(&file)) }
+            Move::OpenNodes {
+                left,
+                root: tree::hash(bytes(&file)),
+            }
         }
         Phase::OpenNode => {
             let program = own.file(FileId::Program)?;
@@ -132,7 +146,11 @@ pub fn defend<E: Evidence>(game: &Game, own: &mut E) -> Result<Option<Move>, E::
             Move::ShowSlot(entry(bytes(&trace), index, 32))
         }
         Phase::OpenFold => {
-            let id = FileId::Fold { step, node: game.node, element: game.element };
+            let id = FileId::Fold {
+                step,
+                node: game.node,
+                element: game.element,
+            };
             let file = own.file(id)?;
             let (root, last) = root_and_last(bytes(&file));
             Move::OpenFold { root, last }
@@ -204,7 +222,10 @@ fn entry(file: &[u8], index: u32, width: u64) -> Opening {
 }
 
 fn root_and_last(file: &[u8]) -> (Hash, Opening) {
-    (tree::hash(file), tree::prove_open(file, file.len() as u64 - 1))
+    (
+        tree::hash(file),
+        tree::prove_open(file, file.len() as u64 - 1),
+    )
 }
 
 fn owed_left<E: Evidence>(game: &Game, own: &mut E) -> Result<Option<Opening>, E::Error> {
@@ -238,13 +259,7 @@ fn select_subtree(file: &[u8], span: Span, revealed: &[u8], target: Option<u64>)
     }
 }
 
-fn select_entry(
-    file: &[u8],
-    span: Span,
-    width: u8,
-    revealed: &[u8],
-    target: Option<u64>,
-) -> Move {
+fn select_entry(file: &[u8], span: Span, width: u8, revealed: &[u8], target: Option<u64>) -> Move {
     let width = width as usize;
     let own = part(file, span);
     let index = match target {
@@ -254,7 +269,10 @@ fn select_entry(
             .zip(revealed.chunks_exact(width))
             .position(|(mine, theirs)| mine != theirs),
     };
-    Move::SelectEntry { index: index.unwrap_or(0) as u32, chunk: revealed.to_vec() }
+    Move::SelectEntry {
+        index: index.unwrap_or(0) as u32,
+        chunk: revealed.to_vec(),
+    }
 }
 
 fn prove<E: Evidence>(game: &Game, own: &mut E) -> Result<Move, E::Error> {
@@ -262,12 +280,22 @@ fn prove<E: Evidence>(game: &Game, own: &mut E) -> Result<Move, E::Error> {
     if let Node::Source(source) = &node {
         let datasets = own.datasets();
         let frame = &game.frame;
-        let (dataset, start) =
-            batch_element(source, game.element, game.step, frame.batch, frame.seed, &datasets)
-                .expect("a valid program's batches agree with its task");
+        let (dataset, start) = batch_element(
+            source,
+            game.element,
+            game.step,
+            frame.batch,
+            frame.seed,
+            &datasets,
+        )
+        .expect("a valid program's batches agree with its task");
         let file = own.file(FileId::Dataset(dataset as u32))?;
         let record = tree::prove_open(bytes(&file), start);
-        return Ok(Move::ProveRecord { node: node.encode(), datasets, record });
+        return Ok(Move::ProveRecord {
+            node: node.encode(),
+            datasets,
+            record,
+        });
     }
     let left = owed_left(game, own)?;
     let trace = own.file(FileId::Nodes { step: game.step })?;
@@ -290,7 +318,11 @@ fn prove<E: Evidence>(game: &Game, own: &mut E) -> Result<Move, E::Error> {
         Node::Source(_) => {}
     }
     let operands = collector.operands;
-    Ok(Move::Prove { left, node: node.encode(), operands })
+    Ok(Move::Prove {
+        left,
+        node: node.encode(),
+        operands,
+    })
 }
 
 /// Executes a step and keeps an opening of every operand that it reads.
@@ -305,7 +337,10 @@ impl<E: Evidence> Reads for Collector<'_, E> {
     type Error = E::Error;
 
     fn load(&mut self, slot: usize, access: &Access, offset: u64) -> Result<u32, E::Error> {
-        let file = self.own.file(FileId::Tensor { step: self.step, node: access.node })?;
+        let file = self.own.file(FileId::Tensor {
+            step: self.step,
+            node: access.node,
+        })?;
         let start = offset * access.dtype.size();
         self.operands[slot] = Some(Operand {
             tensor: entry(bytes(self.trace), access.node, 32),

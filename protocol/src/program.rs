@@ -72,9 +72,7 @@ impl Dtype {
                 let bits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
                 crate::float::canonical(bits)
             }
-            Dtype::I32 | Dtype::U32 => {
-                u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-            }
+            Dtype::I32 | Dtype::U32 => u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
             Dtype::U16 => u16::from_le_bytes([bytes[0], bytes[1]]) as u32,
             Dtype::U8 => bytes[0] as u32,
             Dtype::I8 => bytes[0] as i8 as i32 as u32,
@@ -417,9 +415,12 @@ impl Source {
             Source::State { shape, dtype } | Source::Constant { shape, dtype, .. } => {
                 (shape.clone(), *dtype)
             }
-            Source::Batch { batch, fields, dtype, .. } => {
-                (alloc::vec![Dim(*batch as u64), Dim(*fields as u64)], *dtype)
-            }
+            Source::Batch {
+                batch,
+                fields,
+                dtype,
+                ..
+            } => (alloc::vec![Dim(*batch as u64), Dim(*fields as u64)], *dtype),
             Source::Step => (alloc::vec![Dim(1)], Dtype::U32),
             Source::Seed => (alloc::vec![Dim(2)], Dtype::U32),
         }
@@ -459,9 +460,7 @@ impl Node {
     /// Steps of a fold; 1 for every other node.
     pub fn reduction(&self) -> u64 {
         match self {
-            Node::Fold(fold) => {
-                elements(&fold.red).expect("the validator bounds the reduction")
-            }
+            Node::Fold(fold) => elements(&fold.red).expect("the validator bounds the reduction"),
             _ => 1,
         }
     }
@@ -510,7 +509,10 @@ impl Program {
 impl Form {
     /// A constant form.
     pub fn constant(value: i64) -> Form {
-        Form { constant: Int(value), terms: Vec::new() }
+        Form {
+            constant: Int(value),
+            terms: Vec::new(),
+        }
     }
 
     /// A single variable.
@@ -528,17 +530,23 @@ impl Form {
             .iter()
             .enumerate()
             .filter(|(_, coef)| **coef != 0)
-            .map(|(v, coef)| Term { var: v as u8, coef: Int(*coef) })
+            .map(|(v, coef)| Term {
+                var: v as u8,
+                coef: Int(*coef),
+            })
             .collect();
-        Form { constant: Int(constant), terms }
+        Form {
+            constant: Int(constant),
+            terms,
+        }
     }
 
     /// The form's value where variable `v` has value `vars[v]`.
     ///
     /// The validator proves that no valid program overflows here.
     pub fn eval(&self, vars: &[i64; var::END as usize]) -> i64 {
-        self.terms
-            .iter()
-            .fold(self.constant.0, |sum, t| sum + t.coef.0 * vars[t.var as usize])
+        self.terms.iter().fold(self.constant.0, |sum, t| {
+            sum + t.coef.0 * vars[t.var as usize]
+        })
     }
 }

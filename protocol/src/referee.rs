@@ -49,17 +49,26 @@ impl Reads for Opened<'_> {
             .and_then(Option::as_ref)
             .ok_or(Unproven::Absent(slot as u8))?;
         let wrong = Unproven::Opening(slot as u8);
-        let tensor = open_entry(self.nodes, self.trace, &operand.tensor, access.node).ok_or(wrong)?;
+        let tensor =
+            open_entry(self.nodes, self.trace, &operand.tensor, access.node).ok_or(wrong)?;
         let size = access.dtype.size();
-        let bytes = tree::open(access.len * size, &tensor, &operand.element, offset * size, size)
-            .ok_or(wrong)?;
+        let bytes = tree::open(
+            access.len * size,
+            &tensor,
+            &operand.element,
+            offset * size,
+            size,
+        )
+        .ok_or(wrong)?;
         Ok(access.dtype.load(bytes))
     }
 }
 
 /// Entry `index` of a file of `count` hashes.
 pub fn open_entry(count: u32, root: &Hash, opening: &Opening, index: u32) -> Option<Hash> {
-    tree::open(count as u64 * 32, root, opening, index as u64 * 32, 32)?.try_into().ok()
+    tree::open(count as u64 * 32, root, opening, index as u64 * 32, 32)?
+        .try_into()
+        .ok()
 }
 
 /// The stored bits of `element` of a map, or of `element` after step `r` of a fold that had
@@ -100,7 +109,15 @@ pub fn batch_element(
     seed: u64,
     datasets: &[Dataset],
 ) -> Option<(usize, u64)> {
-    let Source::Batch { dataset, batch: rows, record_size, offset, fields, dtype } = source else {
+    let Source::Batch {
+        dataset,
+        batch: rows,
+        record_size,
+        offset,
+        fields,
+        dtype,
+    } = source
+    else {
         return None;
     };
     let file = datasets.get(*dataset as usize)?;

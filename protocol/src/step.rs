@@ -96,7 +96,10 @@ pub fn fold_step<R: Reads>(
         return Ok(fold.body.dtype.stored(acc));
     }
     let acc = fold.body.dtype.round_trip(acc);
-    Ok(fold.body.dtype.stored(run(&fold.body, Some(acc), &vars, reads)?))
+    Ok(fold
+        .body
+        .dtype
+        .stored(run(&fold.body, Some(acc), &vars, reads)?))
 }
 
 fn load<R: Reads>(

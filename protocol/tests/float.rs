@@ -60,7 +60,7 @@ impl Random {
     }
 
     fn below(&mut self, n: u32) -> u32 {
-        ((self.word() >> 32) * n as u64 >> 32) as u32
+        (((self.word() >> 32) * n as u64) >> 32) as u32
     }
 
     /// Any bit pattern.
@@ -195,7 +195,7 @@ fn check_word(seed: u64, soft: fn(u32) -> u32, hard: fn(u32) -> u32) {
     in_parallel(seed, |random| {
         let shift = random.below(32);
         // A tie, or next to one, at every magnitude.
-        let tie = (random.bits() >> shift) & !0x7f | 0x3f + random.below(3);
+        let tie = (random.bits() >> shift) & !0x7f | (0x3f + random.below(3));
         check(random.bits() >> shift);
         check(tie);
     });

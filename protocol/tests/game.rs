@@ -20,11 +20,22 @@ fn dims(shape: &[u64]) -> Vec<Dim> {
 }
 
 fn axis(form: Form, extent: u64, stride: i64) -> Axis {
-    Axis { form, extent, stride: stride.into() }
+    Axis {
+        form,
+        extent,
+        stride: stride.into(),
+    }
 }
 
 fn access(node: u32, dtype: Dtype, len: u64, axes: Vec<Axis>) -> Access {
-    Access { node, dtype, len, base: 0.into(), axes, fill: 0 }
+    Access {
+        node,
+        dtype,
+        len,
+        base: 0.into(),
+        axes,
+        fill: 0,
+    }
 }
 
 fn body(shape: &[u64], dtype: Dtype, reads: Vec<Access>, consts: &[u32], ops: &[Op]) -> Body {
@@ -48,8 +59,14 @@ fn whole(node: u32, dtype: Dtype, len: u64) -> Access {
 fn program(constant: &[u8]) -> Program {
     let f32s = Dtype::F32;
     let nodes = vec![
-        Node::Source(Source::State { shape: dims(&[WIDE]), dtype: f32s }),
-        Node::Source(Source::State { shape: dims(&[1]), dtype: Dtype::U32 }),
+        Node::Source(Source::State {
+            shape: dims(&[WIDE]),
+            dtype: f32s,
+        }),
+        Node::Source(Source::State {
+            shape: dims(&[1]),
+            dtype: Dtype::U32,
+        }),
         Node::Source(Source::Batch {
             dataset: 0,
             batch: BATCH,
@@ -73,7 +90,10 @@ fn program(constant: &[u8]) -> Program {
                 2,
                 Dtype::U8,
                 BATCH as u64 * 400,
-                vec![axis(Form::var(0), BATCH as u64, 400), axis(Form::var(1), 400, 1)],
+                vec![
+                    axis(Form::var(0), BATCH as u64, 400),
+                    axis(Form::var(1), 400, 1),
+                ],
             )],
             &[(1.0f32 / 256.0).to_bits()],
             &[Op::U32ToF32(0), Op::FMul(2, 1)],
@@ -93,7 +113,12 @@ fn program(constant: &[u8]) -> Program {
                             axis(Form::new(1, &[(var::RED, 1)]), 400, 1),
                         ],
                     ),
-                    access(0, f32s, WIDE, vec![axis(Form::new(0, &[(var::RED, 2)]), WIDE, 1)]),
+                    access(
+                        0,
+                        f32s,
+                        WIDE,
+                        vec![axis(Form::new(0, &[(var::RED, 2)]), WIDE, 1)],
+                    ),
                 ],
                 &[],
                 &[Op::FFma(1, 2, 0)],
@@ -122,7 +147,11 @@ fn program(constant: &[u8]) -> Program {
                 &[Op::IAdd(0, 1)],
             ),
             red: dims(&[BATCH as u64 * 400]),
-            when: vec![Guard { form: Form::var(var::RED), lo: 5.into(), hi: 1111.into() }],
+            when: vec![Guard {
+                form: Form::var(var::RED),
+                lo: 5.into(),
+                hi: 1111.into(),
+            }],
             init: Init::Word(7),
         }),
         // 9: a fold of one step
@@ -186,11 +215,13 @@ const STEPS: u32 = 70;
 
 fn run(shape: (u32, u32, u32), fault: Option<Fault>) -> Run {
     let mut rng = Rng(11);
-    let constant: Vec<u8> =
-        (0..300).flat_map(|_| (rng.below(1000) as f32 / 997.0).to_le_bytes()).collect();
+    let constant: Vec<u8> = (0..300)
+        .flat_map(|_| (rng.below(1000) as f32 / 997.0).to_le_bytes())
+        .collect();
     let dataset: Vec<u8> = (0..7 * RECORD).map(|_| rng.below(256) as u8).collect();
-    let wide: Vec<u8> =
-        (0..WIDE).flat_map(|_| (rng.below(1000) as f32 / 313.0 - 1.5).to_le_bytes()).collect();
+    let wide: Vec<u8> = (0..WIDE)
+        .flat_map(|_| (rng.below(1000) as f32 / 313.0 - 1.5).to_le_bytes())
+        .collect();
     let program = program(&constant);
     validate::program(&program).unwrap_or_else(|e| panic!("{e}"));
     let inputs = Inputs {
@@ -199,7 +230,14 @@ fn run(shape: (u32, u32, u32), fault: Option<Fault>) -> Run {
         constants: [(tree::hash(&constant), Arc::new(constant) as Blob)].into(),
     };
     inputs.check(&program).unwrap();
-    Run::new(program, inputs, vec![wide, vec![1, 0, 0, 0]], shape, &[RECORD], fault)
+    Run::new(
+        program,
+        inputs,
+        vec![wide, vec![1, 0, 0, 0]],
+        shape,
+        &[RECORD],
+        fault,
+    )
 }
 
 fn faults() -> Vec<Fault> {
@@ -213,7 +251,13 @@ fn faults() -> Vec<Fault> {
         faults.push(Fault::State { step, slot: 1 });
     }
     for step in [0, 35, STEPS - 1] {
-        let mut element = |node, element| faults.push(Fault::Element { step, node, element });
+        let mut element = |node, element| {
+            faults.push(Fault::Element {
+                step,
+                node,
+                element,
+            })
+        };
         for e in [0, 255, 256, WIDE - 1] {
             element(0, e);
             element(10, e);
@@ -229,19 +273,33 @@ fn faults() -> Vec<Fault> {
         }
         element(7, 2);
         for r in [0, 1, 255, 256, 299] {
-            faults.push(Fault::Accumulator { step, node: 7, element: 0, r });
+            faults.push(Fault::Accumulator {
+                step,
+                node: 7,
+                element: 0,
+                r,
+            });
         }
         for r in [0, 4, 5, 1023, 1024, 1110, 1111, 1199] {
-            faults.push(Fault::Accumulator { step, node: 8, element: 0, r });
+            faults.push(Fault::Accumulator {
+                step,
+                node: 8,
+                element: 0,
+                r,
+            });
         }
-        faults.push(Fault::Accumulator { step, node: 9, element: 0, r: 0 });
+        faults.push(Fault::Accumulator {
+            step,
+            node: 9,
+            element: 0,
+            r: 0,
+        });
     }
     faults
 }
 
 /// Segments of two steps, of one step, and one segment for the whole task.
-const SHAPES: [(u32, u32, u32); 3] =
-    [(BATCH, STEPS, 2), (BATCH, STEPS, 1), (BATCH, STEPS, STEPS)];
+const SHAPES: [(u32, u32, u32); 3] = [(BATCH, STEPS, 2), (BATCH, STEPS, 1), (BATCH, STEPS, STEPS)];
 
 #[test]
 fn a_planted_error_loses_wherever_it_is() {
@@ -255,10 +313,21 @@ fn a_planted_error_loses_wherever_it_is() {
             }
             caught += 1;
             let mut game = Game::new(&liar.spec, &liar.commitment());
-            play(&mut game, honest_defender(&liar), honest_challenger(&honest, None));
-            assert_eq!(game.winner(), Some(Side::Challenger), "{shape:?} {fault:?}: {game:?}");
+            play(
+                &mut game,
+                honest_defender(&liar),
+                honest_challenger(&honest, None),
+            );
+            assert_eq!(
+                game.winner(),
+                Some(Side::Challenger),
+                "{shape:?} {fault:?}: {game:?}"
+            );
         }
-        assert!(caught > 80, "most planted errors reach the commitment: {caught}");
+        assert!(
+            caught > 80,
+            "most planted errors reach the commitment: {caught}"
+        );
     }
 }
 
@@ -267,19 +336,50 @@ fn an_error_inside_a_step_is_found_by_computing_one_scalar() {
     let shape = SHAPES[0];
     let honest = run(shape, None);
     for fault in [
-        Fault::Element { step: 35, node: 10, element: 300 },
-        Fault::Accumulator { step: 35, node: 7, element: 0, r: 256 },
-        Fault::Accumulator { step: 0, node: 7, element: 0, r: 0 },
-        Fault::Element { step: 3, node: 2, element: 77 },
-        Fault::Element { step: 3, node: 0, element: 77 },
+        Fault::Element {
+            step: 35,
+            node: 10,
+            element: 300,
+        },
+        Fault::Accumulator {
+            step: 35,
+            node: 7,
+            element: 0,
+            r: 256,
+        },
+        Fault::Accumulator {
+            step: 0,
+            node: 7,
+            element: 0,
+            r: 0,
+        },
+        Fault::Element {
+            step: 3,
+            node: 2,
+            element: 77,
+        },
+        Fault::Element {
+            step: 3,
+            node: 0,
+            element: 77,
+        },
         Fault::State { step: 9, slot: 1 },
     ] {
         let liar = run(shape, Some(fault));
         assert_ne!(liar.commitment(), honest.commitment(), "{fault:?}");
         let mut game = Game::new(&liar.spec, &liar.commitment());
-        play(&mut game, honest_defender(&liar), honest_challenger(&honest, None));
-        let Phase::Over(outcome) = game.phase else { panic!("unfinished") };
-        assert!(matches!(outcome.reason, Reason::Disproven { .. }), "{fault:?}: {outcome:?}");
+        play(
+            &mut game,
+            honest_defender(&liar),
+            honest_challenger(&honest, None),
+        );
+        let Phase::Over(outcome) = game.phase else {
+            panic!("unfinished")
+        };
+        assert!(
+            matches!(outcome.reason, Reason::Disproven { .. }),
+            "{fault:?}: {outcome:?}"
+        );
         if let Fault::Accumulator { r, .. } = fault {
             assert_eq!(game.r as u64, r);
         }
@@ -291,10 +391,18 @@ fn an_auditor_of_one_transition_wins_without_knowing_what_came_before() {
     // The auditor starts from the liar's own state before the second fault's segment.
     let shape = (BATCH, STEPS, 2);
     let honest = run(shape, None);
-    let fault = Fault::Element { step: 40, node: 10, element: 5 };
+    let fault = Fault::Element {
+        step: 40,
+        node: 10,
+        element: 5,
+    };
     let liar = run(shape, Some(fault));
     let mut game = Game::new(&liar.spec, &liar.commitment());
-    play(&mut game, honest_defender(&liar), honest_challenger(&honest, Some(20)));
+    play(
+        &mut game,
+        honest_defender(&liar),
+        honest_challenger(&honest, Some(20)),
+    );
     assert_eq!(game.winner(), Some(Side::Challenger));
     assert_eq!(game.segment, 20);
 }
@@ -311,8 +419,14 @@ fn an_honest_defender_wins_against_any_selections() {
                 deepest[game.search.file as usize] = true;
                 Some(random_selection(game, revealed, &mut rng))
             });
-            assert_eq!(game.winner(), Some(Side::Defender), "{shape:?} {seed}: {game:?}");
-            let Phase::Over(outcome) = game.phase else { panic!("unfinished") };
+            assert_eq!(
+                game.winner(),
+                Some(Side::Defender),
+                "{shape:?} {seed}: {game:?}"
+            );
+            let Phase::Over(outcome) = game.phase else {
+                panic!("unfinished")
+            };
             assert_eq!(outcome.reason, Reason::Proven);
         }
         assert!(deepest[File::Fold as usize] && deepest[File::State as usize]);
@@ -336,11 +450,16 @@ fn random_selection(game: &Game, revealed: &[u8], rng: &mut Rng) -> Move {
         }
         _ if game.search.span.count == 1 => {
             let entries = revealed.len() as u64 / game.search.width as u64;
-            Move::SelectEntry { index: pick(entries) as u32, chunk: revealed.to_vec() }
+            Move::SelectEntry {
+                index: pick(entries) as u32,
+                chunk: revealed.to_vec(),
+            }
         }
         _ => {
-            let values: Vec<_> =
-                revealed.chunks_exact(32).map(|v| v.try_into().unwrap()).collect();
+            let values: Vec<_> = revealed
+                .chunks_exact(32)
+                .map(|v| v.try_into().unwrap())
+                .collect();
             let index = pick(values.len() as u64) as u32;
             Move::SelectSubtree {
                 index,
@@ -378,7 +497,15 @@ fn garble(mv: Move, rng: &mut Rng) -> Move {
 fn a_liar_that_garbles_or_stalls_loses() {
     let shape = SHAPES[0];
     let honest = run(shape, None);
-    let liar = run(shape, Some(Fault::Accumulator { step: 35, node: 7, element: 0, r: 17 }));
+    let liar = run(
+        shape,
+        Some(Fault::Accumulator {
+            step: 35,
+            node: 7,
+            element: 0,
+            r: 17,
+        }),
+    );
     for seed in 0..60 {
         let mut rng = Rng(seed);
         let fatal = rng.below(16) as u32;
@@ -405,14 +532,28 @@ fn a_liar_that_answers_with_the_truth_somewhere_below_loses() {
     // From some move on the liar answers from the honest run: the hashes above do not bind it.
     let shape = SHAPES[0];
     let honest = run(shape, None);
-    let liar = run(shape, Some(Fault::Accumulator { step: 35, node: 7, element: 0, r: 17 }));
+    let liar = run(
+        shape,
+        Some(Fault::Accumulator {
+            step: 35,
+            node: 7,
+            element: 0,
+            r: 17,
+        }),
+    );
     for turn in 0..24 {
         let mut lie = honest_defender(&liar);
         let mut truth = honest_defender(&honest);
         let mut game = Game::new(&liar.spec, &liar.commitment());
         play(
             &mut game,
-            |game| if game.position < turn { lie(game) } else { truth(game) },
+            |game| {
+                if game.position < turn {
+                    lie(game)
+                } else {
+                    truth(game)
+                }
+            },
             honest_challenger(&honest, None),
         );
         assert_eq!(game.winner(), Some(Side::Challenger), "{turn}: {game:?}");
@@ -500,7 +641,9 @@ fn a_program_with_a_malformed_node_costs_its_solver_the_game() {
     let honest = run(SHAPES[0], None);
     let mut game = Game::new(&honest.spec, &honest.commitment());
     let mut bad = honest.program.clone();
-    let Node::Fold(fold) = &mut bad.nodes[9] else { panic!("node 9 is a fold") };
+    let Node::Fold(fold) = &mut bad.nodes[9] else {
+        panic!("node 9 is a fold")
+    };
     fold.body.reads[0].node = 9;
     let file = bad.file();
     game.frame.program = tree::hash(&file);
@@ -517,7 +660,10 @@ fn a_program_with_a_malformed_node_costs_its_solver_the_game() {
                 game.play(Side::Defender, &mv).unwrap();
             }
             _ if game.search.file == File::Nodes && game.search.span.count == 1 => {
-                let mv = Move::SelectEntry { index: 9, chunk: revealed.clone() };
+                let mv = Move::SelectEntry {
+                    index: 9,
+                    chunk: revealed.clone(),
+                };
                 game.play(Side::Challenger, &mv).unwrap();
             }
             _ if game.phase == Phase::Choose => {
@@ -535,7 +681,9 @@ fn a_program_with_a_malformed_node_costs_its_solver_the_game() {
         slot: None,
     };
     game.play(Side::Defender, &mv).unwrap();
-    let Phase::Over(outcome) = game.phase else { panic!("unfinished") };
+    let Phase::Over(outcome) = game.phase else {
+        panic!("unfinished")
+    };
     assert_eq!(outcome.winner, Side::Challenger);
     assert_eq!(outcome.reason, Reason::MalformedNode);
 }

@@ -371,7 +371,8 @@ fn batches_fit_their_records() {
         change(&mut numbers);
         [*batch, *record_size, *offset, *fields] = numbers;
     };
-    let cases: [(fn(&mut [u32; 4]), &str); 8] = [
+    type Change = fn(&mut [u32; 4]);
+    let cases: [(Change, &str); 8] = [
         (|n| n[0] = 0, "dimension 0 is 0, must be at least 1"),
         (|n| n[3] = 0, "dimension 1 is 0, must be at least 1"),
         (
@@ -866,12 +867,14 @@ fn a_step_costs_what_its_openings_weigh() {
     let file = |bytes: u64| if bytes < 64 { 1 } else { 2 } + bytes + 1;
     let trace = file(9 * 32);
     let node = &program.nodes[MAP];
-    let expected = node.encoded_size() as u64 + 4 * trace + file(4) + file(48) + file(60);
+    let others = 64 + node.encoded_size() as u64;
+    let expected = others + 4 * trace + 3 + file(4) + file(48) + file(60);
     assert_eq!(cost(node, 9).bytes, expected);
     // A fold also opens the accumulator before.
     let node = &program.nodes[FOLD];
     let tensors = file(4) + file(48) + 2 * file(60);
-    let expected = node.encoded_size() as u64 + 5 * trace + tensors + file(12);
+    let others = 64 + node.encoded_size() as u64;
+    let expected = others + 5 * trace + 4 + tensors + file(12);
     assert_eq!(cost(node, 9).bytes, expected);
 }
 

@@ -1,6 +1,5 @@
 //! Messages as data: a struct's encoding is the argument list.
 
-use crate::TaskId;
 use alloc::vec::Vec;
 use core::fmt;
 use scale::{Decode, Encode};
@@ -56,12 +55,11 @@ impl fmt::Display for Garbled {
 
 impl core::error::Error for Garbled {}
 
-/// How an event appears on the chain: the data of the contract's one event type.
+/// How an event appears on the chain: the data of a contract's one event type.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
-pub struct Logged<Event> {
-    /// The task that the event is about, also a topic; in the events of the dispute contract the
-    /// task that is disputed, in those of the stake contract absent.
-    pub task: Option<TaskId>,
+pub struct Logged<Subject, Event> {
+    /// Whom or what the event is about; also a topic, when there is one.
+    pub subject: Option<Subject>,
     /// What happened.
     pub event: Event,
 }

@@ -1,7 +1,10 @@
 //! The graph: values, how each is computed, and which are shared.
 
 use crate::{gradient::Rule, kernel::Kernel, scalar::Scalar};
-use lockstep_protocol::{program::Dtype, Hash};
+use lockstep_protocol::{
+    program::{limits, Dtype},
+    Hash,
+};
 use std::{collections::BTreeMap, collections::HashMap, fmt, rc::Rc};
 
 /// A tensor of a [`Graph`]. Handles are only meaningful in the graph that made them.
@@ -46,6 +49,8 @@ pub(crate) enum Op {
     Seed,
     /// A word at every position.
     Fill(u32),
+    /// The row-major position of every element.
+    Positions,
     /// A function of elements of inputs that have one shape.
     Apply(Scalar),
     /// The same elements in another shape.
@@ -197,6 +202,11 @@ impl Graph {
         self.insert(Op::Fill(word), vec![], vec![], Dtype::U32)
     }
 
+    /// The row-major position of every element, modulo 2^32, as `u32`.
+    pub fn positions(&mut self, shape: &[usize]) -> Value {
+        self.insert(Op::Positions, vec![], shape.to_vec(), Dtype::U32)
+    }
+
     pub(crate) fn entry(&self, value: Value) -> &Entry {
         &self.entries[value.0 as usize]
     }
@@ -215,6 +225,11 @@ impl Graph {
         assert!(
             shape.iter().all(|&d| d > 0),
             "every dimension is at least 1, not {shape:?}"
+        );
+        assert!(
+            shape.len() <= limits::DIMS,
+            "a tensor has at most {} axes, not {shape:?}",
+            limits::DIMS
         );
         let key = (op, inputs, shape);
         if let Some(&value) = self.known.get(&key) {

@@ -6,11 +6,15 @@
 #![forbid(unsafe_code)]
 
 mod contract;
+mod dropout;
 mod elementwise;
+mod embedding;
 mod gradient;
 mod graph;
 mod kernel;
+mod loss;
 pub mod lower;
+mod norm;
 mod reduce;
 mod scalar;
 mod view;

@@ -4,12 +4,10 @@
 //! higher ones fitted again. Coefficients are listed from the highest power down.
 
 use super::{BodyBuilder, Val};
+use core::f32::consts::{FRAC_1_SQRT_2, LN_2, LOG2_E};
 
-const LOG2_E: f32 = 1.442_695;
-const LN_2: f32 = 0.693_147_2;
-/// ln 2 - LN_2.
+/// What is missing from LN_2.
 const LN_2_LOW: f32 = -1.904_654_2e-9;
-const FRAC_1_SQRT_2: f32 = 0.707_106_77;
 
 /// Added to a number of small magnitude and subtracted again, it rounds to an integer; while it
 /// is there, the integer stands in the low bits of the word.
@@ -173,48 +171,48 @@ impl BodyBuilder {
 
     /// The hyperbolic tangent.
     pub fn tanh(&mut self, x: Val) -> Val {
-        let one = self.constant_f32(1.0);
         let a = self.fabs(x);
+        let s = self.fmul(a, a);
+        let p = self.polynomial(s, &TANH);
+        let cube = self.fmul(s, a);
+        let small = self.fma(cube, p, a);
+
+        // 1 - 2 / (e^2a + 1)
+        let (one, two) = (self.constant_f32(1.0), self.constant_f32(2.0));
         let bound = self.constant_f32(TANH_ONE);
         let bounded = self.fmin(a, bound);
         let twice = self.fadd(bounded, bounded);
         let e = self.exp_bounded(twice);
         let denominator = self.fadd(e, one);
-        let two = self.constant_f32(2.0);
         let rest = self.fdiv(two, denominator);
         let large = self.fsub(one, rest);
-        let large = self.with_sign_of(x, large);
-
-        let s = self.fmul(x, x);
-        let p = self.polynomial(s, &TANH);
-        let cube = self.fmul(s, x);
-        let small = self.fma(cube, p, x);
 
         let limit = self.constant_f32(TANH_SMALL);
         let is_small = self.flt(a, limit);
-        self.select(is_small, small, large)
+        let magnitude = self.select(is_small, small, large);
+        self.with_sign_of(x, magnitude)
     }
 
     /// The error function.
     pub fn erf(&mut self, x: Val) -> Val {
         let a = self.fabs(x);
+        let s = self.fmul(a, a);
+        let p = self.polynomial(s, &ERF);
+        let small = self.fma(a, p, a);
+
+        let one = self.constant_f32(1.0);
         let bound = self.constant_f32(ERF_ONE);
         let bounded = self.fmin(a, bound);
         let p = self.polynomial(bounded, &ERFC);
         let exponent = self.fma(bounded, p, bounded);
         let exponent = self.fneg(exponent);
         let complement = self.exp_bounded(exponent);
-        let one = self.constant_f32(1.0);
         let large = self.fsub(one, complement);
-        let large = self.with_sign_of(x, large);
-
-        let s = self.fmul(x, x);
-        let p = self.polynomial(s, &ERF);
-        let small = self.fma(x, p, x);
 
         let limit = self.constant_f32(ERF_SMALL);
         let is_small = self.flt(a, limit);
-        self.select(is_small, small, large)
+        let magnitude = self.select(is_small, small, large);
+        self.with_sign_of(x, magnitude)
     }
 
     /// 1 / (1 + e^-x).
@@ -226,7 +224,11 @@ impl BodyBuilder {
         let negative = self.flt(x, zero);
         let numerator = self.select(negative, e, one);
         let denominator = self.fadd(one, e);
-        self.fdiv(numerator, denominator)
+        let quotient = self.fdiv(numerator, denominator);
+        // e / (1 + e) is also e - e * (e / (1 + e)), where the errors of the quotient weigh less.
+        let minus_e = self.fneg(e);
+        let refined = self.fma(minus_e, quotient, e);
+        self.select(negative, refined, quotient)
     }
 
     /// x/2 * (1 + erf(x / sqrt(2))).

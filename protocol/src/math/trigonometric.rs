@@ -123,8 +123,7 @@ impl BodyBuilder {
         let [low_bits, bit_5, bit_6] = [31, 32, 64].map(|n| self.constant_u32(n));
         let by_two = self.and(exponent, bit_6);
         let by_one = self.and(exponent, bit_5);
-        let five: [Val; 5] =
-            core::array::from_fn(|i| self.select(by_two, table[i + 2], table[i]));
+        let five: [Val; 5] = core::array::from_fn(|i| self.select(by_two, table[i + 2], table[i]));
         let four: [Val; 4] = core::array::from_fn(|i| self.select(by_one, five[i + 1], five[i]));
         let left = self.and(exponent, low_bits);
         let right = self.isub(bit_5, left);

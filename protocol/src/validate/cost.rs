@@ -2,8 +2,8 @@
 //!
 //! The proof of a step holds the node's encoding and, for everything the step reads, the hash of
 //! the tensor opened in the node trace and the element opened in the tensor; a step of a fold also
-//! opens the accumulator before it. The times are upper bounds in picoseconds of ref_time, rounded
-//! up from runs of the contracts in pallet-contracts' sandbox.
+//! opens the accumulator before it. The times are upper bounds in picoseconds of ref_time, from runs of
+//! BLAKE3 in pallet-contracts' sandbox and generous guesses for the rest.
 
 use crate::program::{Node, Source};
 use crate::task;
@@ -16,6 +16,8 @@ pub const PROOF_BYTES: u64 = 48 << 10;
 /// Ref_time in picoseconds that a proof may take: 2% of a block's 2 s.
 pub const PROOF_TIME: u64 = 40_000_000_000;
 
+/// Bytes of the numbers that name a dispute and a position in it, and of list prefixes.
+const FRAME: u64 = 64;
 /// An empty call.
 const CALL: u64 = 630_000_000;
 /// Hashing a chunk of 1 KiB.
@@ -24,6 +26,8 @@ const CHUNK: u64 = 90_000_000;
 const MERGE: u64 = 9_000_000;
 /// An operation; the float ones are emulated with integers.
 const OP: u64 = 4_000_000;
+/// Finding the record of a row in the permutation of its epoch.
+const PERMUTATION: u64 = 2_000_000_000;
 /// Decoding, validating and evaluating one byte of a node's encoding.
 const ENCODED: u64 = 1_000_000;
 
@@ -55,16 +59,21 @@ pub fn cost(node: &Node, nodes: u32) -> Cost {
     let trace = nodes as u64 * 32;
     let encoding = node.encoded_size() as u64;
     let mut cost = Cost {
-        bytes: encoding,
+        bytes: FRAME + encoding,
         time: CALL + encoding * ENCODED + tree::chunks(encoding) * CHUNK,
     };
     cost.open(trace);
     for access in node.accesses() {
         cost.open(trace);
         cost.open(access.len * access.dtype.size());
+        // An operand that the step does not read is absent; one that it reads is marked.
+        cost.add(1, 0);
     }
     match node {
-        Node::Source(Source::Batch { .. }) => cost.open(task::MAX_DATASET_BYTES),
+        Node::Source(Source::Batch { .. }) => {
+            cost.open(task::MAX_DATASET_BYTES);
+            cost.add(0, PERMUTATION);
+        }
         Node::Source(_) => cost.open(node.bytes()),
         Node::Map(body) => cost.add(0, body.ops.len() as u64 * OP),
         Node::Fold(fold) => {

@@ -22,7 +22,12 @@ pub enum Fault {
     /// An element of a node has another value.
     Element { step: u32, node: u32, element: u64 },
     /// A fold goes wrong at step `r`.
-    Accumulator { step: u32, node: u32, element: u64, r: u64 },
+    Accumulator {
+        step: u32,
+        node: u32,
+        element: u64,
+        r: u64,
+    },
 }
 
 /// Every file of a run.
@@ -98,10 +103,19 @@ impl Run {
         for (n, node) in (0..).zip(&self.program.nodes) {
             let mut value = eval::value(node, n, step, &self.inputs, &state, &values);
             match self.fault {
-                Some(Fault::Element { step: s, node: m, element }) if (s, m) == (step, n) => {
+                Some(Fault::Element {
+                    step: s,
+                    node: m,
+                    element,
+                }) if (s, m) == (step, n) => {
                     flip(&mut value, node, element);
                 }
-                Some(Fault::Accumulator { step: s, node: m, element, r }) if (s, m) == (step, n) => {
+                Some(Fault::Accumulator {
+                    step: s,
+                    node: m,
+                    element,
+                    r,
+                }) if (s, m) == (step, n) => {
                     let trace = wrong_fold(node, &values, element, r);
                     let size = node.dtype().size() as usize;
                     let at = element as usize * size;
@@ -142,7 +156,9 @@ impl Run {
 
     fn checkpoints(&self) -> Vec<u8> {
         (0..self.spec.segments())
-            .flat_map(|s| self.hashes[(self.spec.first_step(s) + self.spec.segment_steps(s)) as usize])
+            .flat_map(|s| {
+                self.hashes[(self.spec.first_step(s) + self.spec.segment_steps(s)) as usize]
+            })
             .collect()
     }
 
@@ -158,7 +174,11 @@ impl Run {
             FileId::StateAfter { step } => state_file(&self.states[step as usize + 1]),
             FileId::Nodes { step } => state_file(&self.values[step as usize]),
             FileId::Tensor { step, node } => self.values[step as usize][node as usize].clone(),
-            FileId::Fold { step, node, element } => self.fold(step, node, element),
+            FileId::Fold {
+                step,
+                node,
+                element,
+            } => self.fold(step, node, element),
             FileId::Program => self.program.file(),
             FileId::Dataset(k) => (*self.inputs.datasets[k as usize]).as_ref().to_vec(),
         }
@@ -168,12 +188,17 @@ impl Run {
         let values = &self.values[step as usize];
         let node = &self.program.nodes[n as usize];
         match self.fault {
-            Some(Fault::Accumulator { step: s, node: m, element: e, r })
-                if (s, m, e) == (step, n, element) =>
-            {
-                wrong_fold(node, values, element, r)
-            }
-            Some(Fault::Element { step: s, node: m, element: e }) if (s, m, e) == (step, n, element) => {
+            Some(Fault::Accumulator {
+                step: s,
+                node: m,
+                element: e,
+                r,
+            }) if (s, m, e) == (step, n, element) => wrong_fold(node, values, element, r),
+            Some(Fault::Element {
+                step: s,
+                node: m,
+                element: e,
+            }) if (s, m, e) == (step, n, element) => {
                 // The lie is told in the last entry, which is bound to the element.
                 let mut trace = eval::fold_trace(node, values, element);
                 flip(&mut trace, node, node.reduction() - 1);
@@ -192,7 +217,9 @@ fn flip(bytes: &mut [u8], node: &Node, element: u64) {
 }
 
 fn wrong_fold(node: &Node, values: &[Vec<u8>], element: u64, wrong: u64) -> Vec<u8> {
-    let Node::Fold(fold) = node else { panic!("the fault names a fold") };
+    let Node::Fold(fold) = node else {
+        panic!("the fault names a fold")
+    };
     let reads = &mut Values(values);
     let size = node.dtype().size() as usize;
     let mut acc = step::fold_init(fold, element, reads).unwrap_or_else(|e| match e {});
@@ -217,7 +244,10 @@ pub struct Own<'a> {
 
 impl<'a> Own<'a> {
     pub fn new(run: &'a Run) -> Own<'a> {
-        Own { run, cache: BTreeMap::new() }
+        Own {
+            run,
+            cache: BTreeMap::new(),
+        }
     }
 }
 
@@ -226,7 +256,11 @@ impl Evidence for Own<'_> {
 
     fn file(&mut self, id: FileId) -> Result<Blob, Infallible> {
         let run = self.run;
-        Ok(self.cache.entry(id).or_insert_with(|| Arc::new(run.bytes(id)) as Blob).clone())
+        Ok(self
+            .cache
+            .entry(id)
+            .or_insert_with(|| Arc::new(run.bytes(id)) as Blob)
+            .clone())
     }
 
     fn node(&self, index: u32) -> Node {
@@ -243,7 +277,10 @@ pub struct Rng(pub u64);
 
 impl Rng {
     pub fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         ((self.0 >> 33) as u128 * n as u128 >> 31) as u64
     }
 }

@@ -4,6 +4,7 @@
 //! longer than its talking.
 
 pub mod bundle;
+pub mod contracts;
 pub mod embedded;
 
 use crate::keys::{Account, Signer};

@@ -27,6 +27,7 @@ pub struct Store {
     prefix: ObjectPath,
     location: Arc<str>,
     runtime: Arc<Runtime>,
+    sources: Vec<Store>,
 }
 
 impl Store {
@@ -55,7 +56,23 @@ impl Store {
             prefix,
             location: location.into(),
             runtime: Arc::new(runtime),
+            sources: Vec::new(),
         })
+    }
+
+    /// This store, which now also looks in the store at `location` for what it lacks and keeps
+    /// what it finds there. A folder that does not exist is no source.
+    ///
+    /// # Errors
+    /// When the location is not understood.
+    pub fn with_source(&self, location: &str) -> Result<Store, Error> {
+        let mut store = self.clone();
+        let same = location == self.location();
+        let absent = url_of(location).is_none() && !Path::new(location).is_dir();
+        if !location.is_empty() && !same && !absent {
+            store.sources.push(Store::open(location)?);
+        }
+        Ok(store)
     }
 
     /// Where the store is, as it was opened.
@@ -137,6 +154,25 @@ impl Store {
     /// # Errors
     /// As [`Store::get`], and when the stored nodes do not hash to the root.
     pub fn get_program(&self, root: &Hash, nodes: u32, slots: u32) -> Result<Program, Error> {
+        match self.read_program(root, nodes, slots) {
+            Err(Error::Missing { location }) => {
+                for source in &self.sources {
+                    match source.get_program(root, nodes, slots) {
+                        Err(Error::Missing { .. }) => {}
+                        found => {
+                            let program = found?;
+                            self.put_program(&program)?;
+                            return Ok(program);
+                        }
+                    }
+                }
+                Err(Error::Missing { location })
+            }
+            found => found,
+        }
+    }
+
+    fn read_program(&self, root: &Hash, nodes: u32, slots: u32) -> Result<Program, Error> {
         let object = || hex::encode(root);
         let (bytes, _) = self.fetch(&self.path("programs", root), root, None)?;
         let nodes_found = lockstep_protocol::encoding::decode_canonical::<Vec<Node>>(&bytes)
@@ -172,6 +208,25 @@ impl Store {
     }
 
     fn read(&self, kind: &str, hash: &Hash, len: Option<u64>) -> Result<Vec<u8>, Error> {
+        match self.read_own(kind, hash, len) {
+            Err(Error::Missing { location }) => {
+                for source in &self.sources {
+                    match source.read(kind, hash, len) {
+                        Err(Error::Missing { .. }) => {}
+                        found => {
+                            let bytes = found?;
+                            self.put_named(kind, hash, &bytes)?;
+                            return Ok(bytes);
+                        }
+                    }
+                }
+                Err(Error::Missing { location })
+            }
+            found => found,
+        }
+    }
+
+    fn read_own(&self, kind: &str, hash: &Hash, len: Option<u64>) -> Result<Vec<u8>, Error> {
         let (bytes, found) = self.fetch(&self.path(kind, hash), hash, len)?;
         if found != *hash {
             return Err(self.corrupt(kind, hash));

@@ -206,25 +206,20 @@ impl Domain {
 }
 
 fn merge(extents: &mut Vec<i64>, first: usize, forms: &mut [&mut Linear]) {
-    let mut remove = |d: usize| {
-        for form in forms.iter_mut() {
-            form.coords.remove(first + d);
-        }
-    };
     for d in (0..extents.len()).rev() {
-        if extents[d] == 1 {
-            extents.remove(d);
-            remove(d);
-        }
-    }
-    for d in (0..extents.len().saturating_sub(1)).rev() {
-        let inner = extents[d + 1];
-        let as_one = forms.iter().all(|form| {
-            let [outer, step] = [form.coords[first + d], form.coords[first + d + 1]];
-            step.checked_mul(inner) == Some(outer)
-        });
+        let as_one = match extents.get(d + 1) {
+            _ if extents[d] == 1 => true,
+            None => false,
+            Some(inner) => forms.iter().all(|form| {
+                let [outer, step] = [form.coords[first + d], form.coords[first + d + 1]];
+                step.checked_mul(*inner) == Some(outer)
+            }),
+        };
         if as_one {
-            extents[d + 1] *= extents.remove(d);
+            let outer = extents.remove(d);
+            if let Some(inner) = extents.get_mut(d) {
+                *inner *= outer;
+            }
             for form in forms.iter_mut() {
                 form.coords.remove(first + d);
             }

@@ -8,6 +8,7 @@
 use super::affine::{word_range, Domain, Linear, Load, Range};
 use super::buffer::{view_mut, Buffer};
 use super::exec;
+use super::memory::Values;
 use super::scatter::Scatter;
 use super::simd::Simd;
 use super::tape::{self, narrow, Code, Instr, Tape};
@@ -86,9 +87,10 @@ impl Walk<'_> {
 }
 
 /// Memory that one thread works in.
-#[derive(Default)]
 struct Scratch {
     words: Buffer,
+    /// The first slot's block.
+    start: *mut u32,
     slots: Vec<*mut u32>,
     row_slots: Vec<*mut u32>,
     base: Tile,
@@ -100,7 +102,7 @@ struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
 }
 
 impl Block {
@@ -196,12 +198,12 @@ impl Block {
         }
     }
 
-    /// Computes every element of the node. `value(n)` are the bytes of node `n`.
-    pub fn run<'a>(&self, value: &(dyn Fn(u32) -> &'a [u8] + Sync), out: &mut [u8]) {
+    /// Computes every element of the node.
+    pub fn run(&self, values: Values<'_>, out: &mut [u8]) {
         let buckets = self.fold.as_ref().and_then(|steps| {
             let scatter = steps.scatter.as_ref()?;
             let load = &self.index[scatter.word];
-            Some(scatter.bucket(&self.domain, load, value(load.node), steps.count))
+            Some(scatter.bucket(&self.domain, load, values.get(load.node), steps.count))
         });
         let (steps, width) = match &self.fold {
             None => (1, self.capacity),
@@ -226,10 +228,10 @@ impl Block {
                     let span = first..first + (out.len() / size) as u64;
                     first = span.end;
                     match (&self.fold, &buckets) {
-                        (None, _) => self.map(scratch, span, value, out),
+                        (None, _) => self.map(scratch, span, values, out),
                         (Some(steps), None) => {
                             let walk = Walk::All(steps.count);
-                            self.fold(steps, walk, scratch, span, value, out);
+                            self.fold(steps, walk, scratch, span, values, out);
                         }
                         (Some(steps), Some(buckets)) => {
                             let mut from = span.start;
@@ -239,7 +241,7 @@ impl Block {
                                 let walk = Walk::Listed(row.steps);
                                 let bytes = (from - span.start) as usize * size
                                     ..(to - span.start) as usize * size;
-                                self.fold(steps, walk, scratch, from..to, value, &mut out[bytes]);
+                                self.fold(steps, walk, scratch, from..to, values, &mut out[bytes]);
                                 from = to;
                             }
                         }
@@ -256,15 +258,15 @@ impl Block {
         }
     }
 
-    fn map<'a>(
+    fn map(
         &self,
         scratch: &mut Scratch,
         span: std::ops::Range<u64>,
-        value: &(dyn Fn(u32) -> &'a [u8] + Sync),
+        values: Values<'_>,
         out: &mut [u8],
     ) {
         scratch.tile.set_outputs(&self.domain, span);
-        self.before(scratch, value);
+        self.before(scratch, values);
         let n = scratch.tile.len();
         let result = self.tape.result as usize;
         let direct = self.dtype.size() == 4 && !self.tape.before.is_empty();
@@ -283,20 +285,20 @@ impl Block {
         scratch.slots[result] = own;
     }
 
-    fn fold<'a>(
+    fn fold(
         &self,
         steps: &Steps,
         walk: Walk,
         scratch: &mut Scratch,
         span: std::ops::Range<u64>,
-        value: &(dyn Fn(u32) -> &'a [u8] + Sync),
+        values: Values<'_>,
         out: &mut [u8],
     ) {
         let n = (span.end - span.start) as usize;
         let (acc, result) = (self.tape.acc as usize, self.tape.result as usize);
         let mut base = std::mem::take(&mut scratch.base);
         base.set_outputs(&self.domain, span);
-        self.start(steps, scratch, &base, value);
+        self.start(steps, scratch, &base, values);
 
         let rows = (self.capacity / n).max(1) as u64;
         let mut next = 0;
@@ -311,7 +313,7 @@ impl Block {
             if scratch.tile.len() == 0 {
                 continue;
             }
-            self.before(scratch, value);
+            self.before(scratch, values);
             let len = scratch.tile.len();
             // SAFETY: every slot points to `capacity >= len` words, or to `len` words of a tensor
             // that is only read.
@@ -327,12 +329,12 @@ impl Block {
     }
 
     /// Sets the accumulators to the initial value.
-    fn start<'a>(
+    fn start(
         &self,
         steps: &Steps,
         scratch: &mut Scratch,
         base: &Tile,
-        value: &(dyn Fn(u32) -> &'a [u8] + Sync),
+        values: Values<'_>,
     ) {
         let n = base.len();
         let (acc, result) = (self.tape.acc as usize, self.tape.result as usize);
@@ -343,7 +345,7 @@ impl Block {
         match &steps.init {
             Start::Word(word) => words(acc).fill(*word),
             Start::Read(load) => {
-                base.load(load, value(load.node), &[], words(acc));
+                base.load(load, values.get(load.node), &[], words(acc));
                 if let Some(code) = steps.narrow {
                     let instr = Instr {
                         code,
@@ -453,27 +455,29 @@ impl Block {
     }
 
     /// Loads the operands of every point of the tile.
-    fn before<'a>(&self, scratch: &mut Scratch, value: &(dyn Fn(u32) -> &'a [u8] + Sync)) {
+    fn before(&self, scratch: &mut Scratch, values: Values<'_>) {
         let Scratch {
-            words,
+            start,
             slots,
             tile,
             index,
             ..
         } = scratch;
         let n = tile.len();
-        let capacity = self.capacity;
-        let words: &mut [u32] = view_mut(words.bytes_mut());
-        let mut block = |slot: usize| &mut words[slot * capacity..][..n];
+        // SAFETY: `prepare` made room for `slots + 1` blocks of `capacity >= n` words, and no
+        // reference to this one is alive.
+        let block = |slot: usize| unsafe {
+            std::slice::from_raw_parts_mut(start.add(slot * self.capacity), n)
+        };
         for (load, words) in self.index.iter().zip(index.iter_mut()) {
-            tile.load_index(load, value(load.node), block(self.tape.slots), words);
+            tile.load_index(load, values.get(load.node), block(self.tape.slots), words);
         }
         let index = &index[..self.index.len()];
         for (load, slot) in self.reads.iter().zip(&self.tape.reads) {
             let Some(slot) = slot.map(usize::from) else {
                 continue;
             };
-            let source = value(load.node);
+            let source = values.get(load.node);
             slots[slot] = match tile.in_place(load, source) {
                 Some(words) => words.as_ptr().cast_mut(),
                 None => {
@@ -554,6 +558,20 @@ fn single(tape: &Tape) -> Option<(Code, [tape::Slot; 2])> {
 }
 
 impl Scratch {
+    fn new() -> Scratch {
+        Scratch {
+            words: Buffer::default(),
+            start: std::ptr::null_mut(),
+            slots: Vec::new(),
+            row_slots: Vec::new(),
+            base: Tile::default(),
+            tile: Tile::default(),
+            index: Default::default(),
+            mask: Vec::new(),
+            full: Vec::new(),
+        }
+    }
+
     /// Gives every slot of the kernel its block of words, and fills the constant ones.
     fn prepare(&mut self, block: &Block) {
         let capacity = block.capacity;
@@ -565,6 +583,7 @@ impl Scratch {
             words[*slot as usize * capacity..][..capacity].fill(*word);
         }
         let start = words.as_mut_ptr();
+        self.start = start;
         self.slots.clear();
         self.slots.extend((0..block.tape.slots).map(|slot| {
             // SAFETY: the slot's block lies within `words`.

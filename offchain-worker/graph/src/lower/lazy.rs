@@ -19,20 +19,25 @@ pub(super) struct View {
     pub(super) fill: u32,
 }
 
+/// The row-major position of an element.
+pub(super) fn row_major(shape: &[usize]) -> Form {
+    let mut terms = Vec::new();
+    let mut stride = 1;
+    for (k, &d) in shape.iter().enumerate().rev() {
+        terms.push((k as u8, stride));
+        stride *= d as i64;
+    }
+    Form::new(0, &terms)
+}
+
 impl View {
     /// A whole node of the given shape.
     pub(super) fn whole(node: u32, dtype: Dtype, shape: &[usize]) -> View {
-        let mut terms = Vec::new();
-        let mut stride = 1;
-        for (k, &d) in shape.iter().enumerate().rev() {
-            terms.push((k as u8, stride));
-            stride *= d as i64;
-        }
         View {
             node,
             dtype,
-            len: stride as u64,
-            offset: Form::new(0, &terms),
+            len: shape.iter().map(|&d| d as u64).product(),
+            offset: row_major(shape),
             bounds: vec![],
             fill: 0,
         }
@@ -153,6 +158,11 @@ impl Lazy {
 
     /// The elements at `at`, seen over `domain`. `None` when that is no expression.
     pub(super) fn at(&self, at: &[Form], fill: u32, domain: &Domain) -> Option<Expr<View>> {
+        let mut axes = at.iter().zip(&self.shape);
+        let inside = axes.all(|(form, &d)| domain.within(form, d as u64));
+        if !inside && !matches!(self.expr, Expr::Read(_)) {
+            return None;
+        }
         map(&self.expr, &|view| view.at(&self.shape, at, fill, domain), &|form| {
             Some(affine::substitute(form, at))
         })

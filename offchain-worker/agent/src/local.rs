@@ -1,0 +1,198 @@
+//! What a worker remembers between runs: one database file. Everything in it can be had again,
+//! from the chain or by computing; it saves work, and losing it loses nothing else.
+
+use lockstep_protocol::Hash;
+use redb::{Database, ReadableTable, TableDefinition};
+use scale::{Decode, Encode};
+use std::path::{Path, PathBuf};
+
+/// State hashes at segment ends, by run and segment.
+const CHECKPOINTS: TableDefinition<(&[u8; 32], u32), &[u8; 32]> =
+    TableDefinition::new("checkpoints");
+
+/// Findings of audits, by task, attempt and trace.
+const VERDICTS: TableDefinition<(u64, u32, &[u8; 32]), &[u8]> = TableDefinition::new("verdicts");
+
+/// Why the local database failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has it.
+    #[error("[L01] {} is in use by another worker; give each worker a `--home` of its own", .0.display())]
+    InUse(PathBuf),
+    /// It cannot be read or written.
+    #[error("[L02] {}: {message}", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// What an audit of a commitment found.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Verdict {
+    /// Every audited segment was right.
+    Clean,
+    /// A segment does not follow from the one before.
+    Wrong {
+        /// The segment.
+        segment: u32,
+        /// The state hash that it should end with.
+        state: Hash,
+    },
+}
+
+/// The local database.
+pub struct Local {
+    path: PathBuf,
+    database: Database,
+}
+
+impl Local {
+    /// Opens the file `worker.redb` in `dir`, making both when they do not exist.
+    ///
+    /// # Errors
+    /// When another process has it or it cannot be used.
+    pub fn open(dir: &Path) -> Result<Local, Error> {
+        let path = dir.join("worker.redb");
+        std::fs::create_dir_all(dir).map_err(|e| failed(&path, e))?;
+        let database = Database::create(&path).map_err(|e| match e {
+            redb::DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.clone()),
+            other => failed(&path, other),
+        })?;
+        let local = Local { path, database };
+        local.write(|tables| {
+            tables.open_table(CHECKPOINTS)?;
+            tables.open_table(VERDICTS)?;
+            Ok(())
+        })?;
+        Ok(local)
+    }
+
+    /// The state hashes of a run's first segments, as far as they are known without a gap.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn checkpoints(&self, run: &Hash) -> Result<Vec<Hash>, Error> {
+        let read = || -> Result<Vec<Hash>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(CHECKPOINTS)?;
+            let mut states = Vec::new();
+            for entry in table.range((run, 0)..=(run, u32::MAX))? {
+                let (key, state) = entry?;
+                if key.value().1 as usize != states.len() {
+                    break;
+                }
+                states.push(*state.value());
+            }
+            Ok(states)
+        };
+        read().map_err(|e| failed(&self.path, e))
+    }
+
+    /// Remembers the state hash at the end of a segment. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn record_checkpoint(&self, run: &Hash, segment: u32, state: &Hash) -> Result<(), Error> {
+        self.write(|tables| {
+            tables.open_table(CHECKPOINTS)?.insert((run, segment), state)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a run's checkpoints.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn forget_checkpoints(&self, run: &Hash) -> Result<(), Error> {
+        self.write(|tables| {
+            let mut table = tables.open_table(CHECKPOINTS)?;
+            table.retain_in((run, 0)..=(run, u32::MAX), |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// What the audit of a commitment found, when there was one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn verdict(&self, task: u64, attempt: u32, trace: &Hash) -> Result<Option<Verdict>, Error> {
+        let read = || -> Result<Option<Verdict>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(VERDICTS)?;
+            let stored = table.get((task, attempt, trace))?;
+            Ok(stored.and_then(|bytes| Verdict::decode(&mut bytes.value()).ok()))
+        };
+        read().map_err(|e| failed(&self.path, e))
+    }
+
+    /// Remembers what the audit of a commitment found.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn record_verdict(
+        &self,
+        task: u64,
+        attempt: u32,
+        trace: &Hash,
+        verdict: &Verdict,
+    ) -> Result<(), Error> {
+        self.write(|tables| {
+            let bytes = verdict.encode();
+            tables.open_table(VERDICTS)?.insert((task, attempt, trace), &bytes[..])?;
+            Ok(())
+        })
+    }
+
+    fn write(
+        &self,
+        run: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), Error> {
+        let commit = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            run(&transaction)?;
+            Ok(transaction.commit()?)
+        };
+        commit().map_err(|e| failed(&self.path, e))
+    }
+}
+
+fn failed(path: &Path, error: impl std::fmt::Display) -> Error {
+    Error::Failed { path: path.to_owned(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_end_where_the_first_one_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = Local::open(dir.path()).unwrap();
+        let run = [7; 32];
+        for segment in [0, 1, 3] {
+            local.record_checkpoint(&run, segment, &[segment as u8; 32]).unwrap();
+        }
+        assert_eq!(local.checkpoints(&run).unwrap(), [[0; 32], [1; 32]]);
+        assert!(local.checkpoints(&[8; 32]).unwrap().is_empty());
+        local.forget_checkpoints(&run).unwrap();
+        assert!(local.checkpoints(&run).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_verdict_belongs_to_one_commitment() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = Local::open(dir.path()).unwrap();
+        let verdict = Verdict::Wrong { segment: 4, state: [9; 32] };
+        local.record_verdict(1, 2, &[3; 32], &verdict).unwrap();
+        assert_eq!(local.verdict(1, 2, &[3; 32]).unwrap(), Some(verdict));
+        assert_eq!(local.verdict(1, 3, &[3; 32]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_second_worker_is_told_that_the_file_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = Local::open(dir.path()).unwrap();
+        assert!(matches!(Local::open(dir.path()), Err(Error::InUse(_))));
+    }
+}

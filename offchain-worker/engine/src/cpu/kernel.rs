@@ -1,0 +1,45 @@
+//! The kernel that computes a node.
+
+use super::block::Block;
+use super::memory::Values;
+use super::simd::Simd;
+use lockstep_protocol::program::{Node, Program, Source};
+
+/// How a map or fold is computed.
+pub enum Kernel {
+    /// By the block interpreter.
+    Block(Block),
+}
+
+impl Kernel {
+    /// Chooses a kernel; `None` for a source.
+    pub fn new(program: &Program, node: &Node, simd: Simd) -> Option<Kernel> {
+        let payload = |n: u32| from_outside(&program.nodes[n as usize]);
+        match node {
+            Node::Source(_) => None,
+            Node::Map(_) | Node::Fold(_) => Some(Kernel::Block(Block::new(node, simd, payload))),
+        }
+    }
+
+    /// What the kernel is called in a plan.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kernel::Block(block) => block.name(),
+        }
+    }
+
+    /// Computes every element of the node.
+    pub fn run(&self, values: Values<'_>, out: &mut [u8]) {
+        match self {
+            Kernel::Block(block) => block.run(values, out),
+        }
+    }
+}
+
+/// Whether a node's bytes come from outside and may hold a NaN that is not canonical.
+fn from_outside(node: &Node) -> bool {
+    matches!(
+        node,
+        Node::Source(Source::State { .. } | Source::Batch { .. } | Source::Constant { .. })
+    )
+}

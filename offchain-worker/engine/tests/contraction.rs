@@ -1,0 +1,199 @@
+//! Sums of products in every shape: the kernels for them give the bits of the sequential chain.
+
+mod common;
+
+use common::*;
+use lockstep_protocol::program::*;
+
+const FMA: [Op; 1] = [Op::FFma(1, 2, 0)];
+
+/// `c[m, n] = init + sum over k of a[m, k] * b[k, n]`, with either operand transposed.
+fn matmul(m: u64, n: u64, k: u64, transposed: [bool; 2], word: fn(&mut Rng) -> u32) -> Case {
+    let mut rng = Rng(m << 40 ^ n << 20 ^ k);
+    let mut sketch = Sketch::default();
+    let a = sketch.slot(&[m, k], Dtype::F32, rng.tensor(m * k, word));
+    let b = sketch.slot(&[k, n], Dtype::F32, rng.tensor(k * n, word));
+    let bias = sketch.slot(&[n], Dtype::F32, rng.tensor(n, word));
+    let a = match transposed[0] {
+        false => sketch.read(a, &[m, k], &[out(0), red(0)], 0),
+        true => sketch.read(a, &[k, m], &[red(0), out(0)], 0),
+    };
+    let b = match transposed[1] {
+        false => sketch.read(b, &[k, n], &[red(0), out(1)], 0),
+        true => sketch.read(b, &[n, k], &[out(1), red(0)], 0),
+    };
+    let sum = body(&[m, n], Dtype::F32, vec![a, b], &[], FMA.to_vec());
+    sketch.push(fold(sum.clone(), &[k], Init::Word(1 << 31)));
+    let bias = sketch.read(bias, &[n], &[out(1)], 0);
+    sketch.push(fold(sum, &[k], Init::Read(bias)));
+    sketch.finish()
+}
+
+#[test]
+fn matmul_agrees_at_every_tail() {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 1, 9),
+        (1, 33, 7),
+        (14, 32, 16),
+        (15, 33, 17),
+        (13, 31, 5),
+        (6, 16, 8),
+        (7, 17, 1),
+        (29, 65, 3),
+        (5, 1, 40),
+        (1, 40, 5),
+        (40, 2, 3),
+    ] {
+        for transposed in [[false, false], [false, true], [true, false], [true, true]] {
+            let what = format!("{m}x{n}x{k} {transposed:?}");
+            agree(&matmul(m, n, k, transposed, Rng::tame), &what);
+        }
+    }
+}
+
+#[test]
+fn matmul_agrees_across_blocks_of_k() {
+    agree(&matmul(3, 35, 1100, [false, false], Rng::tame), "long k");
+    agree(&matmul(17, 3, 700, [true, true], Rng::tame), "long k, transposed");
+}
+
+#[test]
+fn matmul_agrees_on_infinities_payloads_and_signed_zeros() {
+    for k in [1, 2, 5, 33] {
+        let what = format!("wild {k}");
+        agree(&matmul(17, 34, k, [false, true], Rng::wild), &what);
+    }
+}
+
+#[test]
+fn a_sum_of_negative_zeros_stays_negative() {
+    let zeros = |rng: &mut Rng| {
+        rng.next();
+        1 << 31
+    };
+    for k in [1, 3, 4, 15, 17] {
+        // -0 * -0 would be +0: the operands are -0 and +1 in turn, decided by the position.
+        let mut case = matmul(15, 33, k, [false, false], zeros);
+        case.state[1] = 1f32.to_le_bytes().repeat(case.state[1].len() / 4);
+        agree(&case, &format!("zeros {k}"));
+    }
+}
+
+#[test]
+fn batched_matmul_agrees() {
+    let (b, m, n, k) = (3, 9, 20, 11);
+    let mut rng = Rng(1);
+    let mut sketch = Sketch::default();
+    let x = sketch.slot(&[b, m, k], Dtype::F32, rng.tensor(b * m * k, Rng::tame));
+    let y = sketch.slot(&[b, n, k], Dtype::F32, rng.tensor(b * n * k, Rng::tame));
+    let reads = vec![
+        sketch.read(x, &[b, m, k], &[out(0), out(1), red(0)], 0),
+        sketch.read(y, &[b, n, k], &[out(0), out(2), red(0)], 0),
+    ];
+    let sum = body(&[b, m, n], Dtype::F32, reads, &[], FMA.to_vec());
+    sketch.push(fold(sum, &[k], Init::Word(0)));
+    // The batch between the other two, and the factors in the other order.
+    let reads = vec![
+        sketch.read(y, &[b, n, k], &[out(1), out(2), red(0)], 0),
+        sketch.read(x, &[b, m, k], &[out(1), out(0), red(0)], 0),
+    ];
+    let sum = body(&[m, b, n], Dtype::F32, reads, &[], vec![Op::FFma(2, 1, 0)]);
+    sketch.push(fold(sum, &[k], Init::Word(0)));
+    agree(&sketch.finish(), "batched");
+}
+
+/// Convolution, the gradient of its input and of its weights, stride 1.
+#[test]
+fn convolution_and_its_gradients_agree() {
+    let (batch, channels, filters, size, pad) = (2, 3, 5, 7, 1i64);
+    for kernel in [1, 3, 5] {
+        let extent = size + 2 * pad as u64 + 1 - kernel;
+        for stride in [1, 2] {
+            let extent = (extent - 1) / stride + 1;
+            let mut rng = Rng(kernel);
+            let mut sketch = Sketch::default();
+            let image = [batch, channels, size, size];
+            let weights = [filters, channels, kernel, kernel];
+            let result = [batch, filters, extent, extent];
+            let slot = |sketch: &mut Sketch, shape: &[u64; 4], rng: &mut Rng| {
+                let bytes = rng.tensor(shape.iter().product(), Rng::tame);
+                sketch.slot(shape, Dtype::F32, bytes)
+            };
+            let x = slot(&mut sketch, &image, &mut rng);
+            let w = slot(&mut sketch, &weights, &mut rng);
+            let g = slot(&mut sketch, &result, &mut rng);
+            let step = stride as i64;
+            let window = |position: u8, tap: u8| Form::new(-pad, &[(position, step), (tap, 1)]);
+
+            // out[b, f, i, j] over (c, u, v)
+            let reads = vec![
+                sketch.read(
+                    x,
+                    &image,
+                    &[out(0), red(0), window(2, var::RED + 1), window(3, var::RED + 2)],
+                    0,
+                ),
+                sketch.read(w, &weights, &[out(1), red(0), red(1), red(2)], 0),
+            ];
+            let sum = body(&result, Dtype::F32, reads, &[], FMA.to_vec());
+            sketch.push(fold(sum, &[channels, kernel, kernel], Init::Word(0)));
+
+            // d weights[f, c, u, v] over (b, i, j)
+            let reads = vec![
+                sketch.read(g, &result, &[red(0), out(0), red(1), red(2)], 0),
+                sketch.read(
+                    x,
+                    &image,
+                    &[red(0), out(1), window(var::RED + 1, 2), window(var::RED + 2, 3)],
+                    0,
+                ),
+            ];
+            let reads = reads
+                .into_iter()
+                .map(|mut access| {
+                    // The window's stride belongs to the reduction here.
+                    access.fill = 0;
+                    access
+                })
+                .collect();
+            let sum = body(&weights, Dtype::F32, reads, &[], FMA.to_vec());
+            sketch.push(fold(sum, &[batch, extent, extent], Init::Word(0)));
+
+            if stride == 1 {
+                // d image[b, c, y, x] over (f, u, v)
+                let back = |position: u8, tap: u8| Form::new(pad, &[(position, 1), (tap, -1)]);
+                let reads = vec![
+                    sketch.read(
+                        g,
+                        &result,
+                        &[out(0), red(0), back(2, var::RED + 1), back(3, var::RED + 2)],
+                        0,
+                    ),
+                    sketch.read(w, &weights, &[red(0), out(1), red(1), red(2)], 0),
+                ];
+                let sum = body(&image, Dtype::F32, reads, &[], FMA.to_vec());
+                sketch.push(fold(sum, &[filters, kernel, kernel], Init::Word(0)));
+            }
+            agree(&sketch.finish(), &format!("convolution {kernel} / {stride}"));
+        }
+    }
+}
+
+#[test]
+fn padding_may_be_any_word() {
+    for fill in [0x3f80_0000, 0x8000_0000, 0xff80_0000, 0x7fff_ffff] {
+        let mut rng = Rng(3);
+        let mut sketch = Sketch::default();
+        let x = sketch.slot(&[10, 12], Dtype::F32, rng.tensor(120, Rng::tame));
+        let w = sketch.slot(&[6, 5], Dtype::F32, rng.tensor(30, Rng::tame));
+        let shifted = Form::new(-2, &[(1, 1), (var::RED, 1)]);
+        let reads = vec![
+            sketch.read(x, &[10, 12], &[out(0), shifted], fill),
+            sketch.read(w, &[6, 5], &[out(2), red(0)], fill),
+        ];
+        let sum = body(&[10, 12, 6], Dtype::F32, reads, &[], FMA.to_vec());
+        sketch.push(fold(sum, &[5], Init::Word(0x7f80_0001)));
+        agree(&sketch.finish(), &format!("fill {fill:x}"));
+    }
+}

@@ -1,0 +1,134 @@
+//! Softmax and layer normalisation.
+
+use crate::{
+    gradient::Rule,
+    graph::{Graph, Value},
+};
+
+struct Softmax {
+    axis: usize,
+}
+
+impl Rule for Softmax {
+    fn gradient(
+        &self,
+        graph: &mut Graph,
+        _: &[Value],
+        output: Value,
+        upstream: Value,
+    ) -> Vec<Option<Value>> {
+        let weighted = graph.mul(upstream, output);
+        let mean = graph.sum_keep(weighted, &[self.axis]);
+        let centred = graph.sub(upstream, mean);
+        vec![Some(graph.mul(output, centred))]
+    }
+}
+
+struct LogSoftmax {
+    axis: usize,
+}
+
+impl Rule for LogSoftmax {
+    fn gradient(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        _: Value,
+        upstream: Value,
+    ) -> Vec<Option<Value>> {
+        let total = graph.sum_keep(upstream, &[self.axis]);
+        let probability = graph.softmax(inputs[0], self.axis);
+        let share = graph.mul(probability, total);
+        vec![Some(graph.sub(upstream, share))]
+    }
+}
+
+/// To mean 0 and variance 1 along the last axis.
+struct Standardize {
+    reciprocal_deviation: Value,
+}
+
+impl Rule for Standardize {
+    fn gradient(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        output: Value,
+        upstream: Value,
+    ) -> Vec<Option<Value>> {
+        let last = graph.shape(inputs[0]).len() - 1;
+        let mean = graph.mean_keep(upstream, &[last]);
+        let weighted = graph.mul(upstream, output);
+        let slope = graph.mean_keep(weighted, &[last]);
+        let centred = graph.sub(upstream, mean);
+        let along = graph.mul(output, slope);
+        let across = graph.sub(centred, along);
+        vec![Some(graph.mul(self.reciprocal_deviation, across))]
+    }
+}
+
+/// An axis' exponentials after the maximum is taken away, and what follows from them.
+pub(crate) struct Exponentials {
+    /// `x - max`.
+    pub(crate) shifted: Value,
+    /// `exp(x - max)`.
+    pub(crate) exps: Value,
+    /// Their sum, which keeps extent 1.
+    pub(crate) sum: Value,
+}
+
+impl Graph {
+    pub(crate) fn exponentials(&mut self, x: Value, axis: usize) -> Exponentials {
+        let max = self.max_keep(x, &[axis]);
+        let shifted = self.sub(x, max);
+        let exps = self.exp(shifted);
+        let sum = self.sum_keep(exps, &[axis]);
+        Exponentials { shifted, exps, sum }
+    }
+
+    /// `exp(x)` divided by its sum along `axis`.
+    ///
+    /// # Panics
+    /// When there is no such axis.
+    pub fn softmax(&mut self, x: Value, axis: usize) -> Value {
+        let Exponentials { exps, sum, .. } = self.exponentials(x, axis);
+        let root = self.div(exps, sum);
+        self.custom(Softmax { axis }, &[x], root)
+    }
+
+    /// The logarithm of the softmax along `axis`.
+    ///
+    /// # Panics
+    /// When there is no such axis.
+    pub fn log_softmax(&mut self, x: Value, axis: usize) -> Value {
+        let Exponentials { shifted, sum, .. } = self.exponentials(x, axis);
+        let log = self.log(sum);
+        let root = self.sub(shifted, log);
+        self.custom(LogSoftmax { axis }, &[x], root)
+    }
+
+    /// `x` brought to mean 0 and variance 1 along the last axis, times `gain` plus `bias`, both of
+    /// the last axis' extent. `epsilon` is added to the variance.
+    ///
+    /// J. L. Ba, J. R. Kiros, G. E. Hinton: Layer normalization (2016).
+    ///
+    /// # Panics
+    /// When `x` is a scalar or the shapes do not fit.
+    pub fn layer_norm(&mut self, x: Value, gain: Value, bias: Value, epsilon: f32) -> Value {
+        let last = self.shape(x).len().checked_sub(1);
+        let last = last.expect("a layer norm needs an axis");
+        let mean = self.mean_keep(x, &[last]);
+        let centred = self.sub(x, mean);
+        let square = self.mul(centred, centred);
+        let variance = self.mean_keep(square, &[last]);
+        let epsilon = self.scalar(epsilon);
+        let variance = self.add(variance, epsilon);
+        let reciprocal_deviation = self.rsqrt(variance);
+        let root = self.mul(centred, reciprocal_deviation);
+        let rule = Standardize {
+            reciprocal_deviation,
+        };
+        let standard = self.custom(rule, &[x], root);
+        self.fma(standard, gain, bias)
+    }
+}
