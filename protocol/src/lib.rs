@@ -23,6 +23,8 @@ pub mod program;
 #[cfg(feature = "random")]
 pub mod random;
 pub mod referee;
+#[cfg(feature = "random")]
+pub mod rehearsal;
 pub mod step;
 pub mod task;
 pub mod tree;

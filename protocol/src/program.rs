@@ -448,6 +448,7 @@ impl Node {
     ///
     /// # Panics
     /// When the product of the dimensions overflows, which the validator excludes.
+    #[allow(clippy::len_without_is_empty)] // Every dimension is at least 1.
     pub fn len(&self) -> u64 {
         elements(&self.shape()).expect("the validator bounds the number of elements")
     }

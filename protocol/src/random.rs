@@ -19,7 +19,7 @@ use crate::task::{Dataset, TaskSpec};
 use crate::{tree, validate, Hash};
 use alloc::{sync::Arc, vec::Vec};
 pub use mutate::{invalid, mutate};
-use rng::Rng;
+pub use rng::Rng;
 
 /// How large a program may become.
 #[derive(Clone, Copy, Debug)]

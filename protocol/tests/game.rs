@@ -1,15 +1,14 @@
 //! The dispute game between honest and dishonest runs of a program with every kind of node.
 
-mod support;
-
 use lockstep_protocol::eval::{Blob, Inputs};
 use lockstep_protocol::game::{File, Game, Move, Phase, Reason, Side};
 use lockstep_protocol::player;
 use lockstep_protocol::program::*;
+use lockstep_protocol::random::{self, Case, Rng, Size};
+use lockstep_protocol::rehearsal::*;
 use lockstep_protocol::tree;
 use lockstep_protocol::validate;
 use std::sync::Arc;
-use support::*;
 
 const BATCH: u32 = 3;
 const RECORD: u32 = 404;
@@ -213,8 +212,8 @@ fn program(constant: &[u8]) -> Program {
 
 const STEPS: u32 = 70;
 
-fn run(shape: (u32, u32, u32), fault: Option<Fault>) -> Run {
-    let mut rng = Rng(11);
+fn run(shape: (u32, u32), fault: Option<Fault>) -> Run {
+    let mut rng = Rng::new(11);
     let constant: Vec<u8> = (0..300)
         .flat_map(|_| (rng.below(1000) as f32 / 997.0).to_le_bytes())
         .collect();
@@ -230,14 +229,15 @@ fn run(shape: (u32, u32, u32), fault: Option<Fault>) -> Run {
         constants: [(tree::hash(&constant), Arc::new(constant) as Blob)].into(),
     };
     inputs.check(&program).unwrap();
-    Run::new(
+    let (steps, segment) = shape;
+    let case = Case {
         program,
         inputs,
-        vec![wide, vec![1, 0, 0, 0]],
-        shape,
-        &[RECORD],
-        fault,
-    )
+        state: vec![wide, vec![1, 0, 0, 0]],
+        batch: BATCH,
+        record_sizes: vec![RECORD],
+    };
+    Run::new(case, steps, segment, fault)
 }
 
 fn faults() -> Vec<Fault> {
@@ -299,7 +299,7 @@ fn faults() -> Vec<Fault> {
 }
 
 /// Segments of two steps, of one step, and one segment for the whole task.
-const SHAPES: [(u32, u32, u32); 3] = [(BATCH, STEPS, 2), (BATCH, STEPS, 1), (BATCH, STEPS, STEPS)];
+const SHAPES: [(u32, u32); 3] = [(STEPS, 2), (STEPS, 1), (STEPS, STEPS)];
 
 #[test]
 fn a_planted_error_loses_wherever_it_is() {
@@ -389,7 +389,7 @@ fn an_error_inside_a_step_is_found_by_computing_one_scalar() {
 #[test]
 fn an_auditor_of_one_transition_wins_without_knowing_what_came_before() {
     // The auditor starts from the liar's own state before the second fault's segment.
-    let shape = (BATCH, STEPS, 2);
+    let shape = (STEPS, 2);
     let honest = run(shape, None);
     let fault = Fault::Element {
         step: 40,
@@ -413,7 +413,7 @@ fn an_honest_defender_wins_against_any_selections() {
         let honest = run(shape, None);
         let mut deepest = [false; 6];
         for seed in 0..300 {
-            let mut rng = Rng(seed);
+            let mut rng = Rng::new(seed);
             let mut game = Game::new(&honest.spec, &honest.commitment());
             play(&mut game, honest_defender(&honest), |game, revealed| {
                 deepest[game.search.file as usize] = true;
@@ -507,7 +507,7 @@ fn a_liar_that_garbles_or_stalls_loses() {
         }),
     );
     for seed in 0..60 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let fatal = rng.below(16) as u32;
         let mut answer = honest_defender(&liar);
         let mut game = Game::new(&liar.spec, &liar.commitment());
@@ -565,7 +565,7 @@ fn a_challenger_that_garbles_or_stalls_loses_to_an_honest_defender() {
     let shape = SHAPES[0];
     let honest = run(shape, None);
     for seed in 0..60 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let fatal = rng.below(20) as u32;
         let mut game = Game::new(&honest.spec, &honest.commitment());
         play(&mut game, honest_defender(&honest), |game, revealed| {
@@ -686,4 +686,84 @@ fn a_program_with_a_malformed_node_costs_its_solver_the_game() {
     };
     assert_eq!(outcome.winner, Side::Challenger);
     assert_eq!(outcome.reason, Reason::MalformedNode);
+}
+
+/// A planted error in a random program. Elements are near the ends as often as elsewhere.
+fn random_fault(case: &Case, steps: u32, rng: &mut Rng) -> Fault {
+    let step = rng.below(steps as u64) as u32;
+    let node = rng.below(case.program.nodes.len() as u64) as u32;
+    let target = &case.program.nodes[node as usize];
+    let mut place = |n: u64| match rng.below(4) {
+        0 => 0,
+        1 => n - 1,
+        _ => rng.below(n),
+    };
+    let element = place(target.len());
+    let r = place(target.reduction());
+    match rng.below(6) {
+        0 => Fault::State {
+            step,
+            slot: rng.below(case.program.slots as u64) as u32,
+        },
+        1 => Fault::Step { step },
+        2 | 3 if matches!(target, Node::Fold(_)) => Fault::Accumulator {
+            step,
+            node,
+            element,
+            r,
+        },
+        _ => Fault::Element {
+            step,
+            node,
+            element,
+        },
+    }
+}
+
+#[test]
+fn a_planted_error_in_a_random_program_loses() {
+    let mut caught = 0;
+    for seed in 0..400 {
+        let mut rng = Rng::new(seed);
+        let case = random::program(seed, Size::SMALL);
+        let steps = 1 + rng.below(5) as u32;
+        let segment = 1 + rng.below(steps as u64) as u32;
+        let honest = Run::new(case.clone(), steps, segment, None);
+        let fault = random_fault(&case, steps, &mut rng);
+        let liar = Run::new(case, steps, segment, Some(fault));
+        if liar.commitment() == honest.commitment() {
+            continue;
+        }
+        caught += 1;
+        let mut game = Game::new(&liar.spec, &liar.commitment());
+        play(
+            &mut game,
+            honest_defender(&liar),
+            honest_challenger(&honest, None),
+        );
+        assert_eq!(
+            game.winner(),
+            Some(Side::Challenger),
+            "{seed} {fault:?}: {game:?}"
+        );
+    }
+    assert!(caught > 150, "many planted errors matter: {caught}");
+}
+
+#[test]
+fn an_honest_run_of_a_random_program_wins_against_any_selections() {
+    for seed in 0..400 {
+        let mut rng = Rng::new(seed);
+        let case = random::program(seed, Size::SMALL);
+        let steps = 1 + rng.below(5) as u32;
+        let segment = 1 + rng.below(steps as u64) as u32;
+        let honest = Run::new(case, steps, segment, None);
+        for _ in 0..8 {
+            let mut game = Game::new(&honest.spec, &honest.commitment());
+            play(&mut game, honest_defender(&honest), |game, revealed| {
+                Some(random_selection(game, revealed, &mut rng))
+            });
+            assert_eq!(game.winner(), Some(Side::Defender), "{seed}: {game:?}");
+        }
+    }
 }

@@ -69,6 +69,8 @@ pub struct TaskRecord {
     pub owed: Balance,
     /// Disputes and demands that are not over, of all attempts.
     pub challenges: u32,
+    /// What the settled attempt committed to; zeros before settlement.
+    pub result: Commitment,
 }
 
 impl TaskRecord {
@@ -537,6 +539,8 @@ impl Event {
 /// Why escrow refuses a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
 pub enum Error {
+    /// The bounds allow no terms, or terms that overflow.
+    Bounds,
     /// Only the deployer may appoint.
     NotDeployer,
     /// The dispute contract has been appointed already.
@@ -606,6 +610,7 @@ impl fmt::Display for Error {
             Error::Spec(fault) => return write!(f, "the specification is refused: {fault}"),
             Error::Terms(fault) => return write!(f, "the terms are refused: {fault}"),
             Error::Stake(error) => return write!(f, "the stake contract refuses: {error}"),
+            Error::Bounds => "the bounds allow no terms, or terms that overflow",
             Error::NotDeployer => "only the deployer may appoint the dispute contract",
             Error::AlreadyAppointed => "the dispute contract is appointed only once",
             Error::NotAppointed => "the deployer must appoint the dispute contract first",

@@ -87,6 +87,8 @@ impl Graph {
         equal Eq;
         /// 1 where `a < b`, else 0, as `u32`.
         less Lt;
+        /// `a + b` of integers, wrapping, as `u32`.
+        int_add IntAdd;
         /// 1 where two words are the same, else 0, as `u32`.
         same Same;
     }

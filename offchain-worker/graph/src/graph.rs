@@ -125,7 +125,7 @@ pub(crate) struct Entry {
 #[derive(Default)]
 pub struct Graph {
     entries: Vec<Entry>,
-    known: HashMap<(Op, Vec<Value>, Vec<usize>), Value>,
+    known: HashMap<(Op, Vec<Value>, Vec<usize>, Dtype), Value>,
     states: usize,
     pub(crate) constants: BTreeMap<Hash, Vec<u8>>,
 }
@@ -231,12 +231,12 @@ impl Graph {
             "a tensor has at most {} axes, not {shape:?}",
             limits::DIMS
         );
-        let key = (op, inputs, shape);
+        let key = (op, inputs, shape, dtype);
         if let Some(&value) = self.known.get(&key) {
             return value;
         }
         let value = Value(self.entries.len() as u32);
-        let (op, inputs, shape) = key.clone();
+        let (op, inputs, shape, dtype) = key.clone();
         self.entries.push(Entry {
             op,
             inputs,

@@ -5,19 +5,31 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod built;
 mod contract;
 mod dropout;
 mod elementwise;
 mod embedding;
 mod gradient;
 mod graph;
+mod initial;
 mod kernel;
 mod loss;
 pub mod lower;
+mod model;
 mod norm;
+mod optimizer;
 mod reduce;
 mod scalar;
+mod schedule;
+pub mod training;
 mod view;
 
+pub use built::{Built, Foreign, Kind, Slot};
 pub use elementwise::broadcast_shape;
 pub use graph::{Field, Graph, State, Value};
+pub use initial::Initial;
+pub use model::{Model, Parameter};
+pub use optimizer::Optimizer;
+pub use schedule::Schedule;
+pub use training::{Objective, Training};

@@ -107,10 +107,12 @@ impl BodyBuilder {
         self.item(Item::Read(at))
     }
 
-    /// Declares an index word and returns the number of its variable in forms.
+    /// Declares the next index word, even one that is declared already, and returns the number of
+    /// its variable in forms: [`var::INDEX`] for the first, one more for the second.
     pub fn index(&mut self, access: Access) -> u8 {
-        let at = position(&mut self.index, access);
-        var::INDEX.saturating_add(at.min(u8::MAX as usize) as u8)
+        let variable = var::INDEX.saturating_add(self.index.len() as u8);
+        self.index.push(access);
+        variable
     }
 
     /// The low 32 bits of a form.
@@ -391,7 +393,8 @@ mod tests {
         let mut b = BodyBuilder::map();
         assert_eq!(b.index(access(3)), var::INDEX);
         assert_eq!(b.index(access(4)), var::INDEX + 1);
-        assert_eq!(b.index(access(3)), var::INDEX);
+        let x = b.read(access(0));
+        assert_eq!(finish(b, x).index, [access(3), access(4)]);
     }
 
     #[test]

@@ -5,9 +5,14 @@ use super::{dims, is_full, read, value, Builder};
 use crate::encoding::Int;
 use crate::program::{elements, var, Body, Dtype, Fold, Form, Guard, Init, Node, Op, Reg};
 use alloc::vec::Vec;
-use scale::Decode;
+use core::ops::Range;
+use scale::{Decode, Encode};
 
-/// Number of operations in the instruction set.
+/// Operations whose operands and result are floats, in the order of their encoding.
+const FLOATS: u64 = 10;
+/// Those, comparisons, and operations on integers.
+const INTEGERS: u64 = 30;
+/// All operations.
 const OPS: u64 = 35;
 
 impl Builder {
@@ -79,10 +84,7 @@ impl Builder {
                 body.reads.insert(0, own.clone());
                 // Every operand moves by the register that was inserted.
                 let first = body.reads.len() + body.values.len() + body.consts.len();
-                let ops = body.ops.len();
-                body.ops = (0..ops)
-                    .map(|k| b.op((first + k) as u64, k + 1 == ops))
-                    .collect();
+                body.ops = b.ops(first as u64, body.ops.len() as u64);
             }
             Node::Map(body)
         });
@@ -152,38 +154,42 @@ impl Builder {
             3 => 0,
             _ => 1 + self.rng.below(6),
         };
-        for k in 0..ops {
-            let op = self.op(registers + k, fold && k + 1 == ops);
-            body.ops.push(op);
-        }
+        body.ops = self.ops(registers, ops);
         body
     }
 
-    /// An operation on the first `registers` registers, mostly on late ones. `first` makes the
-    /// first register, in a fold the accumulator, an operand more often than not.
-    fn op(&mut self, registers: u64, first: bool) -> Op {
-        let mut tag = self.rng.below(OPS);
-        if matches!(tag, 10..=12 | 27..=29) && !self.rng.one_in(4) {
-            // A float operation in place of most of the comparisons, which leave only a bit.
-            tag = self.rng.below(10);
+    /// `count` operations after `registers` registers.
+    fn ops(&mut self, registers: u64, count: u64) -> Vec<Op> {
+        // Float, integer, or all operations; what mixes them has mostly one value everywhere.
+        let (from, to, last) = self.rng.pick(&[
+            (0, FLOATS, [Op::FAdd(0, 0), Op::FFma(0, 0, 0)]),
+            (FLOATS, INTEGERS, [Op::IAdd(0, 0), Op::Xor(0, 0)]),
+            (0, OPS, [Op::FSub(0, 0), Op::ISub(0, 0)]),
+        ]);
+        let mut ops: Vec<Op> = (registers..registers + count)
+            .map(|registers| self.op(from..to, registers))
+            .collect();
+        if let Some(op) = ops.last_mut().filter(|_| !self.rng.one_in(4)) {
+            // The first register, which is a fold's accumulator, and the last computed.
+            let code = self.rng.pick(&last).encode();
+            *op = decode([code[0], 0, (registers + count).saturating_sub(2) as Reg, 0]);
         }
-        // The last register mostly, so that little is computed in vain, and mostly another one.
-        let last = registers - 1;
-        let mut operand = |earlier: u64| match self.rng.below(4) {
-            0 => self.rng.below(registers),
-            _ => (last + registers - earlier) % registers,
+        ops
+    }
+
+    /// An operation on the first `registers` registers, mostly on the last, so that little is
+    /// computed in vain, and mostly on different ones.
+    fn op(&mut self, tags: Range<u64>, registers: u64) -> Op {
+        let tag = tags.start + self.rng.below(tags.end - tags.start);
+        let mut operand = |earlier: u64| match self.rng.below(3) {
+            0 => self.rng.below(registers) as Reg,
+            _ => (registers - 1).saturating_sub(earlier) as Reg,
         };
-        let a = operand(0);
-        let b = operand(1);
-        let c = operand(2);
-        let mut code = [tag as u8, a as Reg, b as Reg, c as Reg];
+        let mut code = [tag as u8, operand(0), operand(1), operand(2)];
         if self.rng.one_in(2) {
             code[1..3].reverse();
         }
-        if first && !self.rng.one_in(5) {
-            code[1] = 0;
-        }
-        Op::decode(&mut &code[..]).expect("every tag below the number of operations decodes")
+        decode(code)
     }
 
     pub(super) fn guard(&mut self, scope: &[Variable]) -> Guard {
@@ -200,6 +206,10 @@ impl Builder {
             hi: Int(hi),
         }
     }
+}
+
+fn decode(code: [u8; 4]) -> Op {
+    Op::decode(&mut &code[..]).expect("every tag below the number of operations decodes")
 }
 
 pub(super) fn coordinates(shape: &[u64], first: u8) -> Vec<Variable> {

@@ -1,10 +1,11 @@
 //! The generator of all that is random here (splitmix64), so that a seed says everything.
 
 /// A stream of numbers that its seed determines.
-pub(super) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
-    pub(super) fn new(seed: u64) -> Rng {
+    /// The stream of `seed`.
+    pub fn new(seed: u64) -> Rng {
         Rng(seed)
     }
 
@@ -17,7 +18,7 @@ impl Rng {
     }
 
     /// A number in `0..n`.
-    pub(super) fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 

@@ -7,7 +7,7 @@ pub mod training;
 pub mod workload;
 
 use crate::store;
-use lockstep_engine::cpu::Cpu;
+use lockstep_engine::cpu::{Cpu, Options};
 use lockstep_engine::reference::Reference;
 use lockstep_engine::{Engine, Job};
 
@@ -49,13 +49,18 @@ impl Error {
 }
 
 /// Which engine runs programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Device {
     /// Threads and SIMD.
-    #[default]
-    Cpu,
+    Cpu(Options),
     /// The protocol's evaluator: slow, the oracle.
     Reference,
+}
+
+impl Default for Device {
+    fn default() -> Device {
+        Device::Cpu(Options::default())
+    }
 }
 
 impl Device {
@@ -65,7 +70,7 @@ impl Device {
     /// When the program is not valid or an input is missing.
     pub fn engine(self, job: Job) -> Result<Box<dyn Engine>, Error> {
         Ok(match self {
-            Device::Cpu => Box::new(Cpu::new(job)?),
+            Device::Cpu(options) => Box::new(Cpu::new(job, options)?),
             Device::Reference => Box::new(Reference::new(job)?),
         })
     }

@@ -72,9 +72,13 @@ pub struct Range {
 impl Range {
     /// Which of the `len` points from `coords` along coordinate `along` pass: `start..end`.
     pub fn interval(&self, coords: &[i64], along: usize, len: usize) -> (usize, usize) {
-        let from = self.form.at(coords);
+        self.span(self.form.at(coords), self.form.coords[along], len)
+    }
+
+    /// Which of the `len` values `from`, `from + pace`, ... pass: `start..end`.
+    pub fn span(&self, from: i64, pace: i64, len: usize) -> (usize, usize) {
         let len = len as i64;
-        let (start, end) = match self.form.coords[along] {
+        let (start, end) = match pace {
             0 if self.lo <= from && from < self.hi => return (0, len as usize),
             0 => return (0, 0),
             1 => (self.lo.saturating_sub(from), self.hi.saturating_sub(from)),

@@ -5,7 +5,7 @@
 //! IEEE-754's. What it does not share with the protocol is the bits of a NaN, so those are made
 //! canonical after every operation.
 
-use super::simd::Simd;
+use super::simd::{Simd, NATIVE_FMA};
 use super::tape::{Code, Instr};
 use lockstep_protocol::float;
 use std::slice;
@@ -21,7 +21,7 @@ pub unsafe fn run(simd: Simd, tape: &[Instr], slots: &[*mut u32], n: usize) {
         Simd::Avx512 => run_avx512(tape, slots, n),
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => run_avx2(tape, slots, n),
-        _ => run_all::<false>(tape, slots, n),
+        _ => run_all::<NATIVE_FMA>(tape, slots, n),
     }
 }
 
@@ -56,7 +56,7 @@ pub unsafe fn accumulate(
         Simd::Avx512 => accumulate_avx512(code, acc, x, y, rows, by_row),
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => accumulate_avx2(code, acc, x, y, rows, by_row),
-        _ => accumulate_all::<false>(code, acc, x, y, rows, by_row),
+        _ => accumulate_all::<NATIVE_FMA>(code, acc, x, y, rows, by_row),
     }
 }
 

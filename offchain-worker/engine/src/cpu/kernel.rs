@@ -1,12 +1,15 @@
 //! The kernel that computes a node.
 
 use super::block::Block;
+use super::contraction::Contraction;
 use super::memory::Values;
 use super::simd::Simd;
 use lockstep_protocol::program::{Node, Program, Source};
 
 /// How a map or fold is computed.
 pub enum Kernel {
+    /// As a sum of products, by packing and micro-kernels.
+    Contraction(Contraction),
     /// By the block interpreter.
     Block(Block),
 }
@@ -15,15 +18,21 @@ impl Kernel {
     /// Chooses a kernel; `None` for a source.
     pub fn new(program: &Program, node: &Node, simd: Simd) -> Option<Kernel> {
         let payload = |n: u32| from_outside(&program.nodes[n as usize]);
-        match node {
-            Node::Source(_) => None,
-            Node::Map(_) | Node::Fold(_) => Some(Kernel::Block(Block::new(node, simd, payload))),
-        }
+        let contraction = match node {
+            Node::Source(_) => return None,
+            Node::Map(_) => None,
+            Node::Fold(fold) => Contraction::recognise(fold, simd, payload),
+        };
+        Some(match contraction {
+            Some(contraction) => Kernel::Contraction(contraction),
+            None => Kernel::Block(Block::new(node, simd, payload)),
+        })
     }
 
     /// What the kernel is called in a plan.
     pub fn name(&self) -> &'static str {
         match self {
+            Kernel::Contraction(_) => "contraction",
             Kernel::Block(block) => block.name(),
         }
     }
@@ -31,6 +40,7 @@ impl Kernel {
     /// Computes every element of the node.
     pub fn run(&self, values: Values<'_>, out: &mut [u8]) {
         match self {
+            Kernel::Contraction(contraction) => contraction.run(values, out),
             Kernel::Block(block) => block.run(values, out),
         }
     }

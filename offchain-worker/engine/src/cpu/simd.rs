@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+/// Whether code for the target's baseline has a fused multiply-add in hardware.
+pub const NATIVE_FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Simd {
-    /// What every machine of the target has; a fused multiply-add is computed in integers.
+    /// What every machine of the target has. Where that has no fused multiply-add, it is computed
+    /// in integers, slowly.
     Baseline,
     /// AVX2 and FMA, 8 lanes.
     Avx2,

@@ -1,11 +1,13 @@
-//! A run of a whole task in memory, honest or with one planted error, and games between runs.
+//! A whole task in memory, honest or with one planted error, and games played between such runs:
+//! what the tests of the game, of the contracts and of the agents rehearse.
 
-use lockstep_protocol::eval::{self, Blob, Inputs, Values};
-use lockstep_protocol::game::{Game, Move, Side};
-use lockstep_protocol::player::{self, Evidence, FileId};
-use lockstep_protocol::program::{Node, Program};
-use lockstep_protocol::task::{Commitment, Dataset, TaskSpec};
-use lockstep_protocol::{step, tree, Hash};
+use crate::eval::{self, Blob, Inputs, Values};
+use crate::game::{Game, Move, Side};
+use crate::player::{self, Evidence, FileId};
+use crate::program::{Node, Program};
+use crate::random::Case;
+use crate::task::{Commitment, Dataset, TaskSpec};
+use crate::{step, tree, Hash};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,25 +16,49 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// A checkpoint is a hash of nothing.
-    Checkpoint { segment: u32 },
+    Checkpoint {
+        /// Of which segment.
+        segment: u32,
+    },
     /// The state hash after a step is a hash of nothing.
-    Step { step: u32 },
+    Step {
+        /// Which step.
+        step: u32,
+    },
     /// The state after a step has another tensor in a slot than the program computed.
-    State { step: u32, slot: u32 },
+    State {
+        /// Which step.
+        step: u32,
+        /// Which slot.
+        slot: u32,
+    },
     /// An element of a node has another value.
-    Element { step: u32, node: u32, element: u64 },
+    Element {
+        /// Which step.
+        step: u32,
+        /// Which node.
+        node: u32,
+        /// Which element.
+        element: u64,
+    },
     /// A fold goes wrong at step `r`.
     Accumulator {
+        /// Which step.
         step: u32,
+        /// Which node.
         node: u32,
+        /// Which element.
         element: u64,
+        /// Which step of the fold.
         r: u64,
     },
 }
 
 /// Every file of a run.
 pub struct Run {
+    /// What each step computes.
     pub program: Program,
+    /// The task.
     pub spec: TaskSpec,
     inputs: Inputs,
     /// The state before each step, and after the last.
@@ -43,45 +69,25 @@ pub struct Run {
     fault: Option<Fault>,
 }
 
+/// The file of a list of tensors: their hashes one after another.
 pub fn state_file(state: &[Vec<u8>]) -> Vec<u8> {
     state.iter().flat_map(|tensor| tree::hash(tensor)).collect()
 }
 
 impl Run {
-    pub fn new(
-        program: Program,
-        inputs: Inputs,
-        genesis: Vec<Vec<u8>>,
-        shape: (u32, u32, u32),
-        record_sizes: &[u32],
-        fault: Option<Fault>,
-    ) -> Run {
-        let (batch, steps, segment) = shape;
-        let datasets = inputs
-            .datasets
-            .iter()
-            .zip(record_sizes)
-            .map(|(blob, size)| {
-                let bytes: &[u8] = (**blob).as_ref();
-                Dataset {
-                    root: tree::hash(bytes),
-                    records: (bytes.len() / *size as usize) as u64,
-                    record_size: *size,
-                }
-            })
-            .collect();
-        let spec = TaskSpec {
-            program: program.root(),
-            nodes: program.nodes.len() as u32,
-            slots: program.slots,
-            genesis: tree::hash(&state_file(&genesis)),
-            datasets,
-            batch,
-            steps,
-            segment,
-            seed: inputs.seed,
-        };
-        spec.check().expect("the test's task is in order");
+    /// Runs a task of `steps` steps with a checkpoint every `segment` of them.
+    ///
+    /// # Panics
+    /// When the case is not valid or the numbers make no task.
+    pub fn new(case: Case, steps: u32, segment: u32, fault: Option<Fault>) -> Run {
+        let spec = case.spec(steps, segment);
+        spec.check().expect("the case makes a task");
+        let Case {
+            program,
+            inputs,
+            state: genesis,
+            ..
+        } = case;
         let mut run = Run {
             program,
             spec,
@@ -147,6 +153,7 @@ impl Run {
         self.hashes.push(hash);
     }
 
+    /// What the solver of this run commits to.
     pub fn commitment(&self) -> Commitment {
         Commitment {
             trace: tree::hash(&self.checkpoints()),
@@ -162,6 +169,7 @@ impl Run {
             .collect()
     }
 
+    /// A file of the run.
     pub fn bytes(&self, id: FileId) -> Vec<u8> {
         match id {
             FileId::Checkpoints => self.checkpoints(),
@@ -238,11 +246,13 @@ fn wrong_fold(node: &Node, values: &[Vec<u8>], element: u64, wrong: u64) -> Vec<
 
 /// A party's files, made when asked for.
 pub struct Own<'a> {
+    /// Whose run it is.
     pub run: &'a Run,
     cache: BTreeMap<FileId, Blob>,
 }
 
 impl<'a> Own<'a> {
+    /// The files of `run`.
     pub fn new(run: &'a Run) -> Own<'a> {
         Own {
             run,
@@ -272,23 +282,12 @@ impl Evidence for Own<'_> {
     }
 }
 
-/// A small generator of numbers, so that a failing game can be played again from its seed.
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        ((self.0 >> 33) as u128 * n as u128 >> 31) as u64
-    }
-}
-
 /// What was played.
 #[derive(Default)]
 pub struct Record {
+    /// Moves of the defender and of the challenger.
     pub moves: [usize; 2],
+    /// Encoded bytes of all moves.
     pub bytes: usize,
 }
 
@@ -327,11 +326,13 @@ pub fn play(
     record
 }
 
+/// Plays the honest defender's strategy from the files of `run`.
 pub fn honest_defender<'a>(run: &'a Run) -> impl FnMut(&Game) -> Option<Move> + 'a {
     let mut own = Own::new(run);
     move |game| player::defend(game, &mut own).unwrap_or_else(|e| match e {})
 }
 
+/// Plays the honest challenger's strategy from the files of `run`.
 pub fn honest_challenger<'a>(
     run: &'a Run,
     target: Option<u32>,

@@ -1,0 +1,231 @@
+//! Blocked multiplication of packed operands.
+//!
+//! The loops are those of Goto and van de Geijn ("Anatomy of High-Performance Matrix
+//! Multiplication", 2008), with one restriction: blocks of K come in ascending order, and every
+//! element's sum goes through all of them in turn.
+
+pub mod micro;
+pub mod pack;
+
+use super::buffer::{view_mut, Buffer};
+use micro::{From, Micro, Tile, MAX_COLS, MAX_ROWS};
+use rayon::prelude::*;
+use std::cell::RefCell;
+
+/// Steps of a block.
+const BLOCK_K: usize = 384;
+/// Rows that are packed at a time, and rows of a task; both multiples of every tile's rows.
+const BLOCK_M: usize = 84 * 24;
+const TASK_M: usize = 84 * 3;
+/// Columns that are packed at a time, and columns of a task; both multiples of every tile's.
+const BLOCK_N: usize = 2048;
+const TASK_N: usize = 512;
+
+/// Packs lanes (rows or columns) `first..first + count` of the steps that were prepared, `width`
+/// words for each step.
+pub trait Pack: Sync {
+    /// Writes the panel.
+    fn panel(&self, first: usize, count: usize, width: usize, out: &mut [f32]);
+}
+
+/// Where the output's elements lie.
+pub trait Layout: Sync {
+    /// The offset of row `m` at the output's first column.
+    fn row(&self, m: usize) -> usize;
+    /// The offsets of columns `n..n + out.len()` in a row.
+    fn cols(&self, n: usize, out: &mut [usize]);
+}
+
+/// One multiplication: `c[m, n]` takes its start and then `k` steps.
+pub struct Gemm<'a, L> {
+    /// Rows, columns and steps.
+    pub size: [usize; 3],
+    /// Where the output's elements lie.
+    pub layout: &'a L,
+    /// Where the sums start.
+    pub from: From,
+    /// The micro-kernels.
+    pub micro: Micro,
+    /// Whether other threads help.
+    pub parallel: bool,
+}
+
+/// The output of a multiplication; tasks write disjoint elements of it.
+#[derive(Clone, Copy)]
+pub struct Output(*mut f32);
+
+// SAFETY: tasks write disjoint elements.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Output {
+    /// The output that `words` holds.
+    pub fn new(words: &mut [f32]) -> Output {
+        Output(words.as_mut_ptr())
+    }
+}
+
+/// Where operands are packed.
+#[derive(Default)]
+struct Packed {
+    a: Buffer,
+    b: Buffer,
+}
+
+thread_local! {
+    static PACKED: RefCell<Packed> = RefCell::default();
+}
+
+impl<L: Layout> Gemm<'_, L> {
+    /// Multiplies. `prepare(first, count)` gives the operands' packers for a block of steps.
+    ///
+    /// # Safety
+    /// The machine must have the micro-kernels' instruction set. The layout must give every
+    /// element of the multiplication its own offset, inside of `c`.
+    pub unsafe fn run<P: Pack>(&self, c: Output, mut prepare: impl FnMut(usize, usize) -> [P; 2]) {
+        // Taken, not borrowed: while this thread waits for others it may run any task.
+        let mut packed = PACKED.take();
+        let [m, n, k] = self.size;
+        for n0 in (0..n).step_by(BLOCK_N) {
+            let ns = (n - n0).min(BLOCK_N);
+            for k0 in (0..k).step_by(BLOCK_K) {
+                let ks = (k - k0).min(BLOCK_K);
+                let [a, b] = &prepare(k0, ks);
+                for m0 in (0..m).step_by(BLOCK_M) {
+                    let ms = (m - m0).min(BLOCK_M);
+                    let first = m0 == 0;
+                    self.pack(a, b, [m0, n0], [ms, ns, ks], first, &mut packed);
+                    self.block(&packed, [m0, n0, k0], [ms, ns, ks], c);
+                }
+            }
+        }
+        PACKED.set(packed);
+    }
+
+    /// Packs a block of rows, and of columns where `columns` says so.
+    fn pack<P: Pack>(
+        &self,
+        a: &P,
+        b: &P,
+        [m0, n0]: [usize; 2],
+        [ms, ns, ks]: [usize; 3],
+        columns: bool,
+        packed: &mut Packed,
+    ) {
+        let (rows, cols) = (self.micro.rows, self.micro.cols());
+        let a_words = view_mut::<f32>(packed.a.reserve(ms * ks * 4));
+        self.each(a_words.chunks_mut(rows * ks), |p, out| {
+            let count = (ms - p * rows).min(rows);
+            a.panel(m0 + p * rows, count, count, out);
+        });
+        if columns {
+            let b_words = view_mut::<f32>(packed.b.reserve(ns.div_ceil(cols) * cols * ks * 4));
+            self.each(b_words.chunks_mut(cols * ks), |p, out| {
+                let count = (ns - p * cols).min(cols);
+                let width = self.micro.vectors(count) * self.micro.lanes;
+                b.panel(n0 + p * cols, count, width, out);
+            });
+        }
+    }
+
+    fn each<'b>(
+        &self,
+        panels: std::slice::ChunksMut<'b, f32>,
+        pack: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        if self.parallel {
+            let panels: Vec<&mut [f32]> = panels.collect();
+            panels
+                .into_par_iter()
+                .enumerate()
+                .with_min_len(4)
+                .for_each(|(p, out)| pack(p, out));
+        } else {
+            panels.enumerate().for_each(|(p, out)| pack(p, out));
+        }
+    }
+
+    /// Multiplies packed blocks.
+    unsafe fn block(
+        &self,
+        packed: &Packed,
+        [m0, n0, k0]: [usize; 3],
+        [ms, ns, ks]: [usize; 3],
+        c: Output,
+    ) {
+        let task_n = if self.parallel { TASK_N } else { BLOCK_N };
+        let tasks = [ms.div_ceil(TASK_M), ns.div_ceil(task_n)];
+        let run = |task: usize| {
+            let (i, j) = (task % tasks[0], task / tasks[0]);
+            let rows = i * TASK_M..((i + 1) * TASK_M).min(ms);
+            let cols = j * task_n..((j + 1) * task_n).min(ns);
+            self.task(packed, [m0, n0, k0], [ms, ns, ks], rows, cols, c);
+        };
+        if self.parallel {
+            (0..tasks[0] * tasks[1]).into_par_iter().for_each(run);
+        } else {
+            (0..tasks[0] * tasks[1]).for_each(run);
+        }
+    }
+
+    unsafe fn task(
+        &self,
+        packed: &Packed,
+        [m0, n0, k0]: [usize; 3],
+        [ms, ns, ks]: [usize; 3],
+        rows: std::ops::Range<usize>,
+        cols: std::ops::Range<usize>,
+        c: Output,
+    ) {
+        let micro = &self.micro;
+        let mut row_offsets = [0; TASK_M];
+        for (m, offset) in rows.clone().zip(&mut row_offsets) {
+            *offset = self.layout.row(m0 + m);
+        }
+        let mut col_offsets = [0; MAX_COLS];
+        for n in cols.step_by(micro.cols()) {
+            let count = (ns - n).min(micro.cols());
+            let col_offsets = &mut col_offsets[..count];
+            self.layout.cols(n0 + n, col_offsets);
+            let first = col_offsets[0];
+            let adjacent = (first..).zip(&*col_offsets).all(|(a, b)| a == *b);
+            for m in rows.clone().step_by(micro.rows) {
+                let height = (ms - m).min(micro.rows);
+                let row_offsets = &row_offsets[m - rows.start..][..height];
+                let mut tile = Tile {
+                    k: ks,
+                    a: packed.a.bytes().as_ptr().cast::<f32>().add(m * ks),
+                    b: packed.b.bytes().as_ptr().cast::<f32>().add(n * ks),
+                    c: c.0.add(first),
+                    rows: row_offsets,
+                    cols: count,
+                    from: if k0 == 0 { self.from } else { From::Output },
+                    last: k0 + ks == self.size[2],
+                };
+                if adjacent {
+                    micro.run(&tile);
+                    continue;
+                }
+                // Columns that do not lie side by side go through a tile that does.
+                let mut side = [0f32; MAX_ROWS * MAX_COLS];
+                let side_rows: [usize; MAX_ROWS] = std::array::from_fn(|i| i * MAX_COLS);
+                if let From::Output = tile.from {
+                    for (i, row) in row_offsets.iter().enumerate() {
+                        for (j, col) in col_offsets.iter().enumerate() {
+                            side[i * MAX_COLS + j] = *c.0.add(row + col);
+                        }
+                    }
+                }
+                tile.c = side.as_mut_ptr();
+                tile.rows = &side_rows[..height];
+                micro.run(&tile);
+                for (i, row) in row_offsets.iter().enumerate() {
+                    for (j, col) in col_offsets.iter().enumerate() {
+                        *c.0.add(row + col) = side[i * MAX_COLS + j];
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Training steps and evaluation passes.
+
+use crate::{
+    built::{named_constants, Built, Kind, Slot},
+    graph::{Graph, State, Value},
+    lower::lower,
+    model::{Model, Parameter},
+    optimizer::Optimizer,
+};
+use lockstep_protocol::{program::Dtype, validate::Invalid};
+
+/// Steps that a running metric averages over.
+pub const WINDOW: u32 = 50;
+
+/// Names of the metric slots.
+pub mod metric {
+    /// The running mean of the loss of recent steps, f32.
+    pub const LOSS: &str = "metric.loss";
+    /// The running mean of the share of right answers in recent steps, f32.
+    pub const ACCURACY: &str = "metric.accuracy";
+    /// In an evaluation: the sum of the losses of all records so far, f32.
+    pub const LOSS_SUM: &str = "metric.loss_sum";
+    /// In an evaluation: right answers so far, u32.
+    pub const CORRECT: &str = "metric.correct";
+    /// In an evaluation: records so far, u32.
+    pub const SEEN: &str = "metric.seen";
+}
+
+/// What a model is judged by, record by record.
+#[derive(Clone, Copy, Debug)]
+pub struct Objective {
+    /// The loss of each record, f32, shape `[batch]`.
+    pub losses: Value,
+    /// 1 for each right answer, u32, shape `[batch]`; absent where answers are not right or wrong.
+    pub hits: Option<Value>,
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// From gradients to parameters.
+    pub optimizer: Optimizer,
+    /// The learning rate of every step.
+    pub rates: Vec<f32>,
+    /// The greatest length of all gradients together as one vector; longer ones are scaled down.
+    pub clip: Option<f32>,
+}
+
+/// State tensors and their values after the step, in slot order.
+#[derive(Default)]
+struct Slots {
+    slots: Vec<Slot>,
+    next: Vec<(State, Value)>,
+}
+
+impl Slots {
+    fn push(&mut self, graph: &Graph, (name, kind): (String, Kind), old: (State, Value), new: Value) {
+        let (state, value) = old;
+        let shape = graph.shape(value).to_vec();
+        let dtype = graph.dtype(value);
+        let bytes = shape.iter().product::<usize>() * dtype.size() as usize;
+        self.slots.push(Slot {
+            name,
+            dtype,
+            shape,
+            genesis: vec![0; bytes],
+            kind,
+        });
+        self.next.push((state, new));
+    }
+
+    fn parameter(&mut self, graph: &Graph, parameter: &Parameter, new: Value) {
+        let named = (parameter.name.clone(), Kind::Parameter);
+        self.push(graph, named, (parameter.state, parameter.value), new);
+        let genesis = parameter.initial.iter().flat_map(|x| x.to_le_bytes());
+        self.slots.last_mut().expect("a slot was pushed").genesis = genesis.collect();
+    }
+
+    /// A metric that starts at 0 and whose next value `next` computes from its last.
+    fn metric(
+        &mut self,
+        graph: &mut Graph,
+        name: &str,
+        dtype: Dtype,
+        next: impl FnOnce(&mut Graph, Value) -> Value,
+    ) {
+        let old = graph.state(&[], dtype);
+        let new = next(graph, old.1);
+        self.push(graph, (name.to_string(), Kind::Metric), old, new);
+    }
+
+    fn build(self, graph: &Graph, batch: u32) -> Result<Built, Invalid> {
+        let program = lower(graph, &self.next)?;
+        Ok(Built {
+            constants: named_constants(&program, &graph.constants),
+            program,
+            slots: self.slots,
+            batch,
+        })
+    }
+}
+
+impl Model {
+    /// The program of a training step that lowers the mean of the objective's losses.
+    ///
+    /// For each parameter, its moments and then the parameter itself are slots; the metrics follow.
+    /// A metric averages all steps while there are fewer than [`WINDOW`], then moves towards each
+    /// step's value by one part in [`WINDOW`]. Parameters of one axis, biases and gains, do not
+    /// decay.
+    ///
+    /// # Errors
+    /// When the step does not fit the limits of a program.
+    pub fn train(mut self, objective: Objective, training: &Training) -> Result<Built, Invalid> {
+        let parameters = self.parameters().to_vec();
+        let graph = &mut self.graph;
+        let batch = graph.shape(objective.losses)[0];
+        let loss = graph.mean(objective.losses, &[0]);
+        let values: Vec<Value> = parameters.iter().map(|p| p.value).collect();
+        let mut gradients = graph.gradients(loss, &values);
+        if let Some(longest) = training.clip {
+            graph.clip(&mut gradients, longest);
+        }
+
+        let mut slots = Slots::default();
+        let optimizer = &training.optimizer;
+        let scalars = optimizer.scalars(graph, &training.rates);
+        for (parameter, gradient) in parameters.iter().zip(gradients) {
+            let shape = graph.shape(parameter.value).to_vec();
+            let names = optimizer.moments();
+            let old: Vec<(State, Value)> = names.iter().map(|_| graph.state(&shape, Dtype::F32)).collect();
+            let moments: Vec<Value> = old.iter().map(|&(_, value)| value).collect();
+            let decays = shape.len() > 1;
+            let (new, moments) =
+                optimizer.update(graph, &scalars, parameter.value, gradient, &moments, decays);
+            for ((name, old), new) in names.iter().zip(old).zip(moments) {
+                let name = format!("{}.{name}", parameter.name);
+                slots.push(graph, (name, Kind::Moment), old, new);
+            }
+            slots.parameter(graph, parameter, new);
+        }
+        slots.metric(graph, metric::LOSS, Dtype::F32, |g, old| g.running_mean(old, loss));
+        if let Some(hits) = objective.hits {
+            let hits = graph.to_f32(hits);
+            let accuracy = graph.mean(hits, &[0]);
+            slots.metric(graph, metric::ACCURACY, Dtype::F32, |g, old| {
+                g.running_mean(old, accuracy)
+            });
+        }
+        slots.build(graph, batch as u32)
+    }
+
+    /// The program of an evaluation pass: parameters stay, metrics add up over the records read.
+    /// When the number of steps times the batch is the number of records, every record counts
+    /// once.
+    ///
+    /// # Errors
+    /// When the pass does not fit the limits of a program.
+    pub fn evaluate(mut self, objective: Objective) -> Result<Built, Invalid> {
+        let parameters = self.parameters().to_vec();
+        let graph = &mut self.graph;
+        let batch = graph.shape(objective.losses)[0] as u32;
+        let mut slots = Slots::default();
+        for parameter in &parameters {
+            slots.parameter(graph, parameter, parameter.value);
+        }
+        slots.metric(graph, metric::LOSS_SUM, Dtype::F32, |g, old| {
+            let sum = g.sum(objective.losses, &[0]);
+            g.add(old, sum)
+        });
+        if let Some(hits) = objective.hits {
+            slots.metric(graph, metric::CORRECT, Dtype::U32, |g, old| {
+                let sum = g.sum(hits, &[0]);
+                g.int_add(old, sum)
+            });
+        }
+        slots.metric(graph, metric::SEEN, Dtype::U32, |g, old| {
+            let batch = g.word(batch);
+            g.int_add(old, batch)
+        });
+        slots.build(graph, batch)
+    }
+}
+
+impl Graph {
+    /// Scales gradients so that together they are no longer than `longest`.
+    fn clip(&mut self, gradients: &mut [Value], longest: f32) {
+        let mut total = self.scalar(0.0);
+        for &gradient in gradients.iter() {
+            let square = self.mul(gradient, gradient);
+            let axes: Vec<usize> = (0..self.shape(square).len()).collect();
+            let sum = self.sum(square, &axes);
+            total = self.add(total, sum);
+        }
+        let length = self.sqrt(total);
+        // Keeps the quotient finite when all gradients are 0.
+        let (tiny, longest, one) = (self.scalar(1e-6), self.scalar(longest), self.scalar(1.0));
+        let length = self.add(length, tiny);
+        let share = self.div(longest, length);
+        let share = self.minimum(share, one);
+        for gradient in gradients {
+            *gradient = self.mul(*gradient, share);
+        }
+    }
+
+    /// `old` moved towards `x` by one part in as many as there have been steps, at most [`WINDOW`].
+    fn running_mean(&mut self, old: Value, x: Value) -> Value {
+        let step = self.step();
+        let step = self.to_f32(step);
+        let (one, window) = (self.scalar(1.0), self.scalar(WINDOW as f32));
+        let count = self.add(step, one);
+        let count = self.minimum(count, window);
+        let change = self.sub(x, old);
+        let part = self.div(change, count);
+        self.add(old, part)
+    }
+}
