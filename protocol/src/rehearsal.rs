@@ -1,6 +1,9 @@
 //! A whole task in memory, honest or with one planted error, and games played between such runs:
 //! what the tests of the game, of the contracts and of the agents rehearse.
 
+pub mod adversary;
+pub mod sample;
+
 use crate::eval::{self, Blob, Inputs, Values};
 use crate::game::{Game, Move, Side};
 use crate::player::{self, Evidence, FileId};

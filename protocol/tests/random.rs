@@ -47,7 +47,9 @@ fn random_programs_have_all_their_inputs_and_match_their_task() {
 
 /// What the nodes of some programs are made of, by name.
 fn features(program: &Program, found: &mut BTreeSet<String>) {
-    let mut note = |feature: String| drop(found.insert(feature));
+    let mut note = |feature: String| {
+        found.insert(feature);
+    };
     for node in &program.nodes {
         note(format!("output {:?}", node.dtype()));
         let (body, fold) = match node {

@@ -1,6 +1,7 @@
 //! Functions of elements, with broadcasting, and their gradients.
 
 use crate::{
+    gradient::Rule,
     graph::{Graph, Op, Value},
     scalar::Scalar,
 };
@@ -40,6 +41,23 @@ macro_rules! binary {
             self.apply(Scalar::$scalar, &[a, b])
         }
     )*};
+}
+
+/// Judges by the result, so that nobody needs the operand again.
+struct Relu;
+
+impl Rule for Relu {
+    fn gradient(
+        &self,
+        graph: &mut Graph,
+        _: &[Value],
+        output: Value,
+        upstream: Value,
+    ) -> Vec<Option<Value>> {
+        let zero = graph.scalar(0.0);
+        let active = graph.less(zero, output);
+        vec![Some(graph.select(active, upstream, zero))]
+    }
 }
 
 impl Graph {
@@ -96,7 +114,8 @@ impl Graph {
     /// `max(x, 0)`; the gradient at 0 is 0.
     pub fn relu(&mut self, x: Value) -> Value {
         let zero = self.scalar(0.0);
-        self.maximum(x, zero)
+        let root = self.maximum(x, zero);
+        self.custom(Relu, &[x], root)
     }
 
     /// `a * b + c`, rounded once.
@@ -138,6 +157,16 @@ impl Graph {
             })
         });
         let args: Vec<Value> = args.iter().map(|&a| self.broadcast(a, &shape)).collect();
+        if let (Scalar::Mul, &[a, b]) = (scalar, &args[..]) {
+            // x * 1 is x, bit for bit.
+            let one = Op::Fill(1f32.to_bits());
+            if self.entry(a).op == one {
+                return b;
+            }
+            if self.entry(b).op == one {
+                return a;
+            }
+        }
         let last = self.dtype(*args.last().expect("a function has operands"));
         self.insert(Op::Apply(scalar), args, shape, scalar.output(last))
     }

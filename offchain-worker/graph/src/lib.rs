@@ -7,6 +7,7 @@
 
 mod built;
 mod contract;
+mod conv;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -19,17 +20,21 @@ pub mod lower;
 mod model;
 mod norm;
 mod optimizer;
+mod pool;
 mod reduce;
 mod scalar;
 mod schedule;
 pub mod training;
 mod view;
+mod window;
 
 pub use built::{Built, Foreign, Kind, Slot};
+pub use conv::Conv2d;
 pub use elementwise::broadcast_shape;
 pub use graph::{Field, Graph, State, Value};
 pub use initial::Initial;
 pub use model::{Model, Parameter};
 pub use optimizer::Optimizer;
+pub use pool::Pool2d;
 pub use schedule::Schedule;
 pub use training::{Objective, Training};

@@ -17,8 +17,7 @@ impl Graph {
         if from == shape {
             return x;
         }
-        let dtype = self.dtype(x);
-        self.insert(Op::Reshape, vec![x], shape.to_vec(), dtype)
+        self.filled_or(Op::Reshape, x, shape)
     }
 
     /// All axes from `from` on joined into one.
@@ -84,8 +83,16 @@ impl Graph {
         if aligned == shape {
             return x;
         }
+        self.filled_or(Op::Broadcast, x, shape)
+    }
+
+    /// `op` of `x`, or, when `x` is one word everywhere, that word in the other shape.
+    fn filled_or(&mut self, op: Op, x: Value, shape: &[usize]) -> Value {
         let dtype = self.dtype(x);
-        self.insert(Op::Broadcast, vec![x], shape.to_vec(), dtype)
+        match self.entry(x).op {
+            Op::Fill(word) => self.insert(Op::Fill(word), vec![], shape.to_vec(), dtype),
+            _ => self.insert(op, vec![x], shape.to_vec(), dtype),
+        }
     }
 
     /// `len` positions of `axis` from `start` on.

@@ -233,7 +233,8 @@ impl BodyBuilder {
 
     /// x/2 * (1 + erf(x / sqrt(2))).
     ///
-    /// For negative x the sum cancels: the error is then small against x, not against the result.
+    /// For negative x the sum cancels: the error is then small against x, not against the result,
+    /// and a zero is always positive.
     pub fn gelu(&mut self, x: Val) -> Val {
         let root = self.constant_f32(FRAC_1_SQRT_2);
         let z = self.fmul(x, root);

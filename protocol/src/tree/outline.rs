@@ -63,7 +63,9 @@ pub fn frontier_siblings(span: Span, values: &[Hash], index: u32) -> Vec<Hash> {
         match entries.iter().find(|(entry, _)| *entry == span) {
             Some((_, value)) => *value,
             None => {
-                let (left, right) = span.children().expect("a chunk is an entry of its frontier");
+                let (left, right) = span
+                    .children()
+                    .expect("a chunk is an entry of its frontier");
                 parent(&merged(left, entries), &merged(right, entries), false)
             }
         }

@@ -32,15 +32,19 @@ pub fn vectors() -> Value {
     .map(|value| json!({ "value": value, "hex": hex(&Compact(value).encode()) }));
     let int = [0, -1, 1, -32, 32, -33, 8191, -8192, 8192, 1 << 40, i64::MAX, i64::MIN]
         .map(|value| json!({ "value": value, "hex": hex(&Int(value).encode()) }));
+    let programs = [samples::small(), samples::deep(), samples::wide()].map(|sample| {
+        let nodes = sample.program.nodes.iter();
+        json!({
+            "name": sample.name,
+            "nodes": nodes.map(|node| hex(&node.encode())).collect::<Value>(),
+            "file_hash": hex(&sample.program.root()),
+        })
+    });
     json!({
         "compact": compact,
         "int": int,
         "values": values(),
-        "programs": [samples::small(), samples::deep(), samples::wide()].map(|sample| json!({
-            "name": sample.name,
-            "nodes": sample.program.nodes.iter().map(|n| hex(&n.encode())).collect::<Value>(),
-            "file_hash": hex(&sample.program.root()),
-        })),
+        "programs": programs.to_vec(),
         "not_canonical": not_canonical(),
     })
 }

@@ -4,6 +4,7 @@ use crate::json::hex;
 use crate::samples::{self, Sample};
 use lockstep_protocol::eval::{fold_trace, run};
 use lockstep_protocol::program::Node;
+use lockstep_protocol::random::Case;
 use lockstep_protocol::tree;
 use scale::Encode;
 use serde_json::{json, Value};
@@ -11,19 +12,24 @@ use serde_json::{json, Value};
 /// Longer values are given by their hash alone.
 const SHOWN: usize = 2048;
 
+/// Random programs.
+const RANDOM: u64 = 8;
+
 pub fn vectors() -> Value {
-    [(samples::small(), 4), (samples::deep(), 2), (samples::wide(), 1)]
+    let fixed = [(samples::small(), 5), (samples::deep(), 2), (samples::wide(), 1)];
+    let random = (0..RANDOM).map(|seed| (samples::random(seed), 2));
+    fixed
         .into_iter()
+        .chain(random)
         .map(|(sample, steps)| program(sample, steps))
         .collect()
 }
 
 fn program(sample: Sample, steps: u32) -> Value {
-    let (program, inputs) = (&sample.program, sample.inputs());
-    inputs.check(program).expect("the sample has its inputs");
-    let mut state = sample.genesis.clone();
+    let Case { program, inputs, mut state, .. } = sample.case();
+    inputs.check(&program).expect("the sample has its inputs");
     let steps = (0..steps).map(|step| {
-        let values = run(program, step, &inputs, &state);
+        let values = run(&program, step, &inputs, &state);
         state = values[program.next_state()].to_vec();
         let traces = program.nodes.iter().zip(0..).flat_map(|(node, n)| {
             let elements = match node {

@@ -2,11 +2,11 @@
 
 use crate::json::hex;
 use crate::samples::{self, Sample};
-use crate::support::{honest_challenger, honest_defender, state_file, Fault, Run};
 use lockstep_protocol::clock::Clocks;
 use lockstep_protocol::game::{Game, Move, Phase, Side};
 use lockstep_protocol::program::Node;
 use lockstep_protocol::referee::Operand;
+use lockstep_protocol::rehearsal::{honest_challenger, honest_defender, state_file, Fault, Run};
 use lockstep_protocol::task::TaskSpec;
 use lockstep_protocol::tree::{self, Opening};
 use scale::Encode;
@@ -25,19 +25,11 @@ struct Task {
 
 impl Task {
     fn run(&self, fault: Option<Fault>) -> Run {
-        let Sample { program, genesis, batch, .. } = self.sample.clone();
-        Run::new(
-            program,
-            self.sample.inputs(),
-            genesis,
-            (batch, self.steps, self.segment),
-            &self.sample.record_sizes(),
-            fault,
-        )
+        Run::new(self.sample.case(), self.steps, self.segment, fault)
     }
 }
 
-/// Who is right.
+/// Who is wrong.
 #[derive(Clone, Copy, PartialEq)]
 enum Lie {
     Defender,
@@ -53,20 +45,20 @@ pub fn vectors() -> Value {
     let fold = |step, node, element, r| Fault::Accumulator { step, node, element, r };
     let games = [
         ("a checkpoint", &small, Lie::Defender, Fault::Checkpoint { segment: 1 }, false),
-        ("a step's state", &small, Lie::Challenger, Fault::Step { step: 0 }, false),
+        ("a step's state", &small, Lie::Challenger, Fault::Step { step: 1 }, false),
         ("a slot", &small, Lie::Defender, Fault::State { step: 3, slot: 1 }, true),
         ("a state source", &small, Lie::Defender, element(4, 0, 5), false),
         ("a state source, rightly", &small, Lie::Challenger, element(2, 1, 0), true),
         ("a batch", &small, Lie::Defender, element(2, 2, 7), true),
-        ("a batch, rightly", &small, Lie::Challenger, element(4, 3, 0), false),
-        ("a constant", &small, Lie::Defender, element(0, 4, 0), false),
+        ("a batch, rightly", &small, Lie::Challenger, element(4, 3, 2), false),
+        ("a constant", &small, Lie::Defender, element(1, 4, 2), false),
         ("the step", &small, Lie::Challenger, element(3, 5, 0), false),
         ("the seed", &small, Lie::Defender, element(1, 6, 1), false),
         ("a map", &small, Lie::Defender, element(2, 13, 0), true),
         ("a map, rightly", &small, Lie::Challenger, element(0, 11, 4), false),
-        ("a fold's first step", &small, Lie::Defender, fold(1, 8, 2, 0), false),
+        ("a fold's first step", &small, Lie::Defender, fold(1, 8, 3, 0), false),
         ("a fold's later step", &small, Lie::Challenger, fold(2, 8, 0, 3), true),
-        ("a guarded step", &small, Lie::Challenger, fold(1, 9, 1, 1), false),
+        ("a guarded step", &small, Lie::Challenger, fold(3, 9, 0, 1), false),
         ("a fold of one step", &small, Lie::Defender, fold(4, 10, 1, 0), false),
         ("files of two chunks", &checkpoints, Lie::Defender, fold(65, 33, 1, 256), true),
         ("the first step of a chunk", &steps, Lie::Defender, element(32, 34, 299), true),
@@ -75,7 +67,7 @@ pub fn vectors() -> Value {
         ("the first of 65 chunks", &wide, Lie::Challenger, element(0, 2, 0), true),
         ("a record of several chunks", &wide, Lie::Challenger, element(0, 1, 759), false),
     ];
-    let tasks = [&small, &checkpoints, &steps, &wide];
+    let summaries = [&small, &checkpoints, &steps, &wide].map(task);
     let mut played: Vec<Value> = games
         .into_iter()
         .map(|(about, task, lie, fault, refusals)| game(about, task, lie, fault, refusals))
@@ -84,7 +76,7 @@ pub fn vectors() -> Value {
     played.push(timeout(&small, 0));
     played.push(timeout(&small, 1));
     json!({
-        "tasks": tasks.map(task).to_vec(),
+        "tasks": summaries,
         "games": played,
         "clocks": clocks(),
     })
@@ -140,7 +132,7 @@ fn malformed(task: &Task) -> [Value; 2] {
     [("an encoding with a byte too many", longer), ("a node that reads itself", itself)].map(
         |(about, bytes)| {
             let honest = task.run(None);
-            let liar = task.run(Some(Fault::Element { step: 2, node: NODE as u32, element: 0 }));
+            let liar = task.run(Some(Fault::Element { step: 2, node: NODE as u32, element: 4 }));
             let mut file = honest.program.file();
             file[NODE * 32..][..32].copy_from_slice(&tree::hash(&bytes));
             let spec = TaskSpec { program: tree::hash(&file), ..honest.spec.clone() };
@@ -176,8 +168,7 @@ fn timeout(task: &Task, moves: usize) -> Value {
         let mv = defend(&table.game).expect("the defender reveals first");
         table.play(Side::Defender, mv);
     }
-    table.game.time_out();
-    table.plies.push(json!({ "move": null, "position": hex(&table.game.encode()) }));
+    table.time_out();
     table.record()
 }
 
@@ -209,7 +200,11 @@ impl Table {
             true => self.refused(side, &mv),
             false => vec![],
         };
-        self.game.play(side, &mv).expect("the players play right moves");
+        if self.game.play(side, &mv).is_err() {
+            // What a liar cannot show costs it the rest of its time.
+            self.time_out();
+            return;
+        }
         let mut ply = json!({
             "side": format!("{side:?}"),
             "move": hex(&mv.encode()),
@@ -222,6 +217,12 @@ impl Table {
         if let Move::Reveal(bytes) = mv {
             self.revealed = bytes;
         }
+    }
+
+    fn time_out(&mut self) {
+        self.game.time_out();
+        let position = hex(&self.game.encode());
+        self.plies.push(json!({ "move": null, "position": position }));
     }
 
     fn refused(&self, side: Side, mv: &Move) -> Vec<Value> {

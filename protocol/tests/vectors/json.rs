@@ -64,6 +64,7 @@ impl Reader<'_, '_> {
             TypeDef::Array(array) => self.list(array.len, array.type_param.id),
             TypeDef::Compact(_) => json!(self.read::<scale::Compact<u64>>().0),
             TypeDef::Primitive(primitive) => match primitive {
+                TypeDefPrimitive::Bool => json!(self.read::<bool>()),
                 TypeDefPrimitive::U8 => json!(self.read::<u8>()),
                 TypeDefPrimitive::U32 => json!(self.read::<u32>()),
                 TypeDefPrimitive::U64 => json!(self.read::<u64>()),

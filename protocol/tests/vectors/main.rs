@@ -22,11 +22,6 @@ mod samples;
 mod tree;
 mod validity;
 
-// Shared with the tests of the game, which use more of it.
-#[allow(dead_code)]
-#[path = "../support/mod.rs"]
-mod support;
-
 use serde_json::Value;
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! Every operation, conversion of elements included, on special and on random operands.
 
 use crate::json::{hex, word};
-use crate::support::Rng;
 use lockstep_protocol::program::{Dtype, Op, Reg};
+use lockstep_protocol::random::Rng;
 use lockstep_protocol::step::apply;
 use serde_json::{json, Map, Value};
 
@@ -98,7 +98,7 @@ const INTEGER_BINARY: [Binary; 17] = [
 ];
 
 pub fn vectors() -> Value {
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     let mut operations = Map::new();
     let mut add = |op: Op, operands: Vec<Vec<u32>>| {
         let name = format!("{op:?}");
@@ -169,7 +169,7 @@ fn elements() -> Value {
     ];
     let dtypes = [Dtype::F32, Dtype::I32, Dtype::U32, Dtype::U8, Dtype::I8, Dtype::U16];
     let cases = dtypes.into_iter().flat_map(|dtype| {
-        words.map(|register| {
+        words.map(|register: u32| {
             let size = dtype.size() as usize;
             let raw = &register.to_le_bytes()[..size];
             let mut stored = [0; 4];
@@ -218,5 +218,5 @@ fn near(a: u32, rng: &mut Rng) -> u32 {
 }
 
 fn integer(rng: &mut Rng) -> u32 {
-    (rng.below(1 << 16) << 16 | rng.below(1 << 16)) as u32
+    rng.below(1 << 32) as u32
 }

@@ -2,13 +2,14 @@
 
 use lockstep_protocol::eval::{Blob, Inputs};
 use lockstep_protocol::program::*;
+use lockstep_protocol::random::{self, Case, Size};
 use lockstep_protocol::{tree, Hash};
 use std::sync::Arc;
 
-/// A program with all that a task of it needs.
+/// A program with all that it reads, as files.
 #[derive(Clone)]
 pub struct Sample {
-    pub name: &'static str,
+    pub name: String,
     pub program: Program,
     pub seed: u64,
     /// Files with the size of a record.
@@ -19,21 +20,37 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn inputs(&self) -> Inputs {
-        Inputs {
-            seed: self.seed,
-            datasets: self.datasets.iter().map(|(file, _)| blob(file)).collect(),
-            constants: self.constants.iter().map(|file| (tree::hash(file), blob(file))).collect(),
+    pub fn case(&self) -> Case {
+        let blob = |bytes: &Vec<u8>| Arc::new(bytes.clone()) as Blob;
+        let constants = self.constants.iter();
+        Case {
+            program: self.program.clone(),
+            inputs: Inputs {
+                seed: self.seed,
+                datasets: self.datasets.iter().map(|(file, _)| blob(file)).collect(),
+                constants: constants.map(|file| (tree::hash(file), blob(file))).collect(),
+            },
+            state: self.genesis.clone(),
+            batch: self.batch,
+            record_sizes: self.datasets.iter().map(|(_, size)| *size).collect(),
         }
-    }
-
-    pub fn record_sizes(&self) -> Vec<u32> {
-        self.datasets.iter().map(|(_, size)| *size).collect()
     }
 }
 
-fn blob(bytes: &[u8]) -> Blob {
-    Arc::new(bytes.to_vec())
+/// A random program.
+pub fn random(seed: u64) -> Sample {
+    let case = random::program(seed, Size { nodes: 4, elements: 30, steps: 400 });
+    let bytes = |blob: &Blob| (**blob).as_ref().to_vec();
+    let datasets = case.inputs.datasets.iter().map(bytes);
+    Sample {
+        name: format!("random {seed}"),
+        program: case.program,
+        seed: case.inputs.seed,
+        datasets: datasets.zip(case.record_sizes).collect(),
+        constants: case.inputs.constants.values().map(bytes).collect(),
+        genesis: case.state,
+        batch: case.batch,
+    }
 }
 
 pub fn dims(shape: &[u64]) -> Vec<Dim> {
@@ -262,19 +279,20 @@ pub fn small() -> Sample {
                 access(1, U32, 1, vec![]),
                 access(5, U32, 1, vec![]),
                 Access { base: 1.into(), ..access(10, U16, 2, vec![]) },
+                Access { base: 1.into(), ..access(6, U32, 2, vec![]) },
             ],
             &[],
-            &[Op::IMul(0, 2), Op::IAdd(3, 1)],
+            &[Op::IMul(0, 2), Op::IAdd(4, 1), Op::Xor(5, 3)],
         )),
     ];
     Sample {
-        name: "small",
+        name: "small".to_string(),
         program: Program { slots: 2, nodes },
         seed: 0x0123_4567_89ab_cdef,
         datasets: vec![(dataset, 8)],
         constants: vec![table],
         genesis: vec![
-            floats(&[0.5, -1.25, 3.0, 1.0e-40, -0.0, 1.0e30]),
+            floats(&[0.5, -1.25, 3.0, 1.0e-40, -0.0, 1.5]),
             words(&[1]),
         ],
         batch: 3,
@@ -328,7 +346,7 @@ pub fn deep() -> Sample {
         &[Op::U32ToF32(2), Op::FMul(5, 4), Op::FFma(1, 3, 6), Op::FFma(0, 3, 7)],
     )));
     Sample {
-        name: "deep",
+        name: "deep".to_string(),
         program: Program { slots: 1, nodes },
         seed: 3,
         datasets: vec![],
@@ -362,13 +380,13 @@ pub fn wide() -> Sample {
                     at_0(0, U8, LEN),
                     access(1, U16, 760, vec![axis(Form::new(-65_000, &[(0, 1)]), 760, 1)]),
                 ],
-                &[],
-                &[Op::IMul(0, 2), Op::Xor(3, 1)],
+                &[4],
+                &[Op::IMul(0, 2), Op::ShrU(1, 3), Op::Xor(4, 5)],
             )
         }),
     ];
     Sample {
-        name: "wide",
+        name: "wide".to_string(),
         program: Program { slots: 1, nodes },
         seed: u64::MAX,
         datasets: vec![(dataset, 400)],

@@ -2,9 +2,9 @@
 
 use crate::json::hex;
 use crate::samples::{self, access, at_0, axis, body, dims};
-use crate::support::Rng;
 use lockstep_protocol::encoding::decode_canonical;
 use lockstep_protocol::program::*;
+use lockstep_protocol::random::Rng;
 use lockstep_protocol::task::{Dataset, TaskSpec, MAX_DATASET_BYTES, MAX_RECORDS};
 use lockstep_protocol::validate;
 use scale::Encode;
@@ -19,7 +19,7 @@ pub fn vectors() -> Value {
         .into_iter()
         .map(|(about, position, node)| verdict(about, position, &node.encode()))
         .collect();
-    let mut rng = Rng(7);
+    let mut rng = Rng::new(7);
     let originals = samples::small().program.nodes;
     nodes.extend((0..RANDOM).map(|_| {
         let position = rng.below(originals.len() as u64) as usize;

@@ -397,9 +397,8 @@ impl Block {
             return;
         }
         for guard in &steps.indexed_guards {
-            scratch
-                .tile
-                .guard_indexed(guard, &scratch.index, &mut scratch.mask);
+            let index = &scratch.index[..self.index.len()];
+            scratch.tile.guard_indexed(guard, index, &mut scratch.mask);
         }
         for (full, mask) in scratch.full.iter_mut().zip(scratch.mask.chunks_exact(n)) {
             *full = mask.iter().all(|m| *m != 0);
