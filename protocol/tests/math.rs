@@ -2,7 +2,8 @@
 //! 10^-7 of a unit in the last place here.
 //!
 //! A dense sample of the inputs is always checked; `LOCKSTEP_MATH_EXHAUSTIVE=1` checks all 2^32 and
-//! prints the greatest errors (run with `--release -- --nocapture`).
+//! prints the greatest errors (run with `--release -- --nocapture`). The bounds are the errors
+//! found so, rounded up; the format asks for 2.
 
 mod native;
 
@@ -175,44 +176,44 @@ fn check(name: &str, build: Build, oracle: impl Fn(f64) -> f64 + Sync, bound: f6
 
 #[test]
 fn exp_is_accurate() {
-    check("exp", BodyBuilder::exp, f64::exp, 2.0);
+    check("exp", BodyBuilder::exp, f64::exp, 1.0);
 }
 
 #[test]
 fn log_is_accurate() {
-    check("log", BodyBuilder::log, f64::ln, 2.0);
+    check("log", BodyBuilder::log, f64::ln, 1.6);
 }
 
 #[test]
 fn tanh_is_accurate() {
-    check("tanh", BodyBuilder::tanh, f64::tanh, 2.0);
+    check("tanh", BodyBuilder::tanh, f64::tanh, 1.4);
 }
 
 #[test]
 fn erf_is_accurate() {
     // SAFETY: a pure function of the C library.
-    check("erf", BodyBuilder::erf, |x| unsafe { erf(x) }, 2.0);
+    check("erf", BodyBuilder::erf, |x| unsafe { erf(x) }, 1.1);
 }
 
 #[test]
 fn sin_is_accurate() {
-    check("sin", BodyBuilder::sin, f64::sin, 2.0);
+    check("sin", BodyBuilder::sin, f64::sin, 1.5);
 }
 
 #[test]
 fn cos_is_accurate() {
-    check("cos", BodyBuilder::cos, f64::cos, 2.0);
+    check("cos", BodyBuilder::cos, f64::cos, 1.5);
 }
 
 #[test]
 fn rsqrt_is_accurate() {
-    check("rsqrt", BodyBuilder::rsqrt, |x| 1.0 / x.sqrt(), 2.0);
+    check("rsqrt", BodyBuilder::rsqrt, |x| 1.0 / x.sqrt(), 1.5);
 }
 
 #[test]
 fn sigmoid_is_accurate() {
     let oracle = |x: f64| 1.0 / (1.0 + (-x).exp());
-    check("sigmoid", BodyBuilder::sigmoid, oracle, 2.0);
+    check("sigmoid", BodyBuilder::sigmoid, oracle, 1.7);
 }
 
 #[test]
@@ -226,7 +227,7 @@ fn gelu_is_accurate_against_its_argument() {
         0.5 * x * unsafe { erfc(-x / std::f64::consts::SQRT_2) }
     };
     let scale = |x: f64, want: f64| want.abs().max(0.5 * x.abs());
-    check_scaled("gelu", BodyBuilder::gelu, oracle, scale, 2.0);
+    check_scaled("gelu", BodyBuilder::gelu, oracle, scale, 1.4);
 }
 
 /// Bit patterns over the whole range, with the neighbourhood of every power of two.

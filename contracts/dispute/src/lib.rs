@@ -1,8 +1,18 @@
 //! The dispute contract. [`logic`] says what happens in disputes and demands, this file who may
 //! ask. The rules of the game itself are those of the protocol.
 #![cfg_attr(not(feature = "std"), no_std, no_main)]
+// cargo-contract denies these lints. The release profile checks overflow: it reverts the message.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss
+)]
 
 pub mod logic;
+
+/// Bytes of a dispute's record at its longest, which it occupies from the start.
+const DISPUTE_BYTES: usize = 567;
 
 #[ink::contract]
 mod contract {
@@ -10,6 +20,7 @@ mod contract {
         demand::{self, Asked},
         dispute, take_burn, Moment,
     };
+    use crate::DISPUTE_BYTES;
     use ink::{prelude::vec::Vec, storage::Mapping};
     use lockstep_interface::{
         cell::{send, Cell},
@@ -21,9 +32,6 @@ mod contract {
         Account, Attempt, DemandId, DisputeId, Hash as Blake3, Message, Task, TaskId, BURN_ACCOUNT,
     };
     use lockstep_protocol::game::{Move, Phase};
-
-    /// Bytes of a dispute at its longest, which it occupies from the start.
-    pub(crate) const DISPUTE_BYTES: usize = 768;
 
     /// Disputes and demands by number.
     #[ink(storage)]

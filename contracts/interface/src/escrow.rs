@@ -358,6 +358,7 @@ messages! {
 pub type Log = Logged<TaskId, Event>;
 
 /// What happened in escrow.
+#[allow(clippy::large_enum_variant)] // A message has one or two of them.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
 pub enum Event {
     /// The dispute contract was named.

@@ -1,5 +1,12 @@
 //! The stake contract. [`logic`] says what happens to stake, this file who may ask.
 #![cfg_attr(not(feature = "std"), no_std, no_main)]
+// cargo-contract denies these lints. The release profile checks overflow: it reverts the message.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss
+)]
 
 pub mod logic;
 

@@ -86,6 +86,13 @@ impl Signer {
         &self.name
     }
 
+    /// Bytes that only the owner of the key can know, one string for each `topic`.
+    pub fn private_salt(&self, topic: &[u8; 32]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("lockstep agent 2026 private salt");
+        hasher.update(&self.pair.to_raw_vec()).update(topic);
+        *hasher.finalize().as_bytes()
+    }
+
     /// The key pair itself, to sign with.
     pub fn pair(&self) -> &sr25519::Pair {
         &self.pair

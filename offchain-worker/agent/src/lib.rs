@@ -5,5 +5,6 @@
 pub mod chain;
 pub mod keys;
 pub mod local;
+pub mod roles;
 pub mod run;
 pub mod store;

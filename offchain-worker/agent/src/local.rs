@@ -2,7 +2,7 @@
 //! from the chain or by computing; it saves work, and losing it loses nothing else.
 
 use lockstep_protocol::Hash;
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{Database, TableDefinition};
 use scale::{Decode, Encode};
 use std::path::{Path, PathBuf};
 

@@ -9,6 +9,7 @@ use memory::{Constants, Memory, Values};
 use plan::{Goal, Plan};
 pub use simd::Simd;
 use std::convert::Infallible;
+use workers::{Team, Workers};
 
 mod affine;
 mod block;
@@ -23,6 +24,7 @@ mod scatter;
 mod simd;
 mod tape;
 mod tile;
+mod workers;
 
 /// How the CPU engine runs. The results depend on none of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +39,7 @@ pub struct Options {
 pub struct Cpu {
     job: Job,
     simd: Simd,
-    pool: rayon::ThreadPool,
+    workers: Workers,
     kernels: Vec<Option<Kernel>>,
     constants: Constants,
     state: Vec<Buffer>,
@@ -60,10 +62,7 @@ impl Cpu {
                 "this machine has no {simd}; leave the instruction set to the engine"
             )));
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(options.threads.unwrap_or(0))
-            .thread_name(|n| format!("lockstep-cpu-{n}"))
-            .build()
+        let workers = Workers::new(options.threads)
             .map_err(|error| Error::Device(format!("cannot start threads: {error}")))?;
         let program = &job.program;
         let kernels = program
@@ -79,7 +78,7 @@ impl Cpu {
         let advance = Plan::new(program, Goal::Advance);
         Ok(Cpu {
             simd,
-            pool,
+            workers,
             kernels,
             constants: Constants::new(program, &job.inputs),
             next: state.clone(),
@@ -95,7 +94,7 @@ impl Cpu {
         Run {
             job: &self.job,
             kernels: &self.kernels,
-            pool: &self.pool,
+            workers: &self.workers,
             memory: Memory {
                 plan,
                 constants: &self.constants,
@@ -111,33 +110,34 @@ impl Cpu {
 struct Run<'a> {
     job: &'a Job,
     kernels: &'a [Option<Kernel>],
-    pool: &'a rayon::ThreadPool,
+    workers: &'a Workers,
     memory: Memory<'a>,
 }
 
 impl Run<'_> {
     /// Computes one node, if the plan wants it.
-    fn node(&mut self, n: usize, step: u32) {
+    fn node(&mut self, n: usize, step: u32, team: Team) {
         let node = &self.job.program.nodes[n];
         self.memory.write(n, |values, out| match (node, &self.kernels[n]) {
             (Node::Source(source), _) => {
                 memory::write_source(source, n, &self.job.inputs, step, values, out)
             }
-            (_, Some(kernel)) => kernel.run(values, out),
+            (_, Some(kernel)) => kernel.run(values, team, out),
             (_, None) => unreachable!("every map and fold has a kernel"),
         });
     }
 
     /// Computes every node that the plan wants.
     fn all(&mut self, step: u32) {
-        let pool = self.pool;
-        pool.install(|| (0..self.job.program.nodes.len()).for_each(|n| self.node(n, step)));
+        let nodes = self.job.program.nodes.len();
+        self.workers
+            .install(|team| (0..nodes).for_each(|n| self.node(n, step, team)));
     }
 }
 
 impl Engine for Cpu {
     fn name(&self) -> String {
-        format!("cpu/{} x{}", self.simd, self.pool.current_num_threads())
+        format!("cpu/{} x{}", self.simd, self.workers.count())
     }
 
     fn load(&mut self, state: &[Vec<u8>]) -> Result<(), Error> {
@@ -167,7 +167,7 @@ impl Engine for Cpu {
         let mut run = self.under(&plan, &mut buffers);
         for n in 0..run.job.program.nodes.len() {
             // The sink may be bound to the caller's thread.
-            run.pool.install(|| run.node(n, step));
+            run.workers.install(|team| run.node(n, step, team));
             sink(n as u32, run.memory.values().get(n as u32));
         }
     }

@@ -127,7 +127,7 @@ pub struct Graph {
     entries: Vec<Entry>,
     known: HashMap<(Op, Vec<Value>, Vec<usize>, Dtype), Value>,
     states: usize,
-    pub(crate) constants: BTreeMap<Hash, Vec<u8>>,
+    constants: BTreeMap<Hash, Vec<u8>>,
 }
 
 impl Graph {
@@ -144,6 +144,11 @@ impl Graph {
     /// The element type of a value.
     pub fn dtype(&self, value: Value) -> Dtype {
         self.entry(value).dtype
+    }
+
+    /// The bytes of all constants, by their BLAKE3 hash.
+    pub fn constants(&self) -> &BTreeMap<Hash, Vec<u8>> {
+        &self.constants
     }
 
     /// A new state tensor and its value at the beginning of the step.

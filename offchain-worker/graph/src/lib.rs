@@ -21,6 +21,7 @@ mod model;
 mod norm;
 mod optimizer;
 mod pool;
+pub mod recipe;
 mod reduce;
 mod scalar;
 mod schedule;

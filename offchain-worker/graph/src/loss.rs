@@ -33,6 +33,27 @@ impl Rule for CrossEntropy {
     }
 }
 
+struct Pick {
+    indices: Value,
+}
+
+impl Rule for Pick {
+    fn gradient(
+        &self,
+        graph: &mut Graph,
+        inputs: &[Value],
+        _: Value,
+        upstream: Value,
+    ) -> Vec<Option<Value>> {
+        let &[rows, columns] = graph.shape(inputs[0]) else {
+            unreachable!("elements are picked from a matrix");
+        };
+        let picked = graph.one_hot(self.indices, columns);
+        let upstream = graph.reshape(upstream, &[rows, 1]);
+        vec![Some(graph.mul(picked, upstream))]
+    }
+}
+
 impl Graph {
     /// The cross-entropy of each row of `logits`, shape `[n, classes]`, against its label, an
     /// integer below the number of classes: minus the log-probability of the label. Shape `[n]`.
@@ -74,9 +95,11 @@ impl Graph {
     /// For each row of `x`, shape `[n, m]`, the element at its index, 0 when that is out of range.
     ///
     /// # Panics
-    /// When there are not n indices, or they are not integers.
+    /// When `x` is not a matrix, there are not n indices, or they are not integers.
     pub fn pick(&mut self, x: Value, indices: Value) -> Value {
-        let rows = self.shape(x)[0];
+        let &[rows, _] = self.shape(x) else {
+            panic!("elements are picked from a matrix, not {:?}", self.shape(x));
+        };
         assert_eq!(self.shape(indices), [rows], "one index a row");
         assert_ne!(self.dtype(indices), Dtype::F32, "an index is an integer");
         let kernel = Kernel {
@@ -89,7 +112,8 @@ impl Graph {
             init: 0,
             body: Expr::Read(0),
         };
-        self.kernel(kernel, &[x, indices])
+        let root = self.kernel(kernel, &[x, indices]);
+        self.custom(Pick { indices }, &[x], root)
     }
 
     /// The position of the maximum of each row of `x`, shape `[n, m]`, the first of equals; `u32`.

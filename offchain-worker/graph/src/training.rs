@@ -92,7 +92,7 @@ impl Slots {
     fn build(self, graph: &Graph, batch: u32) -> Result<Built, Invalid> {
         let program = lower(graph, &self.next)?;
         Ok(Built {
-            constants: named_constants(&program, &graph.constants),
+            constants: named_constants(&program, graph.constants()),
             program,
             slots: self.slots,
             batch,

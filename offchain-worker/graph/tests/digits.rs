@@ -1,52 +1,70 @@
-use lockstep_graph::{training::metric, *};
-use lockstep_protocol::{eval, program::Dtype};
-use std::sync::Arc;
+//! The digits examples learn to read.
 
-fn bytes() -> Vec<u8> {
-    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits/train.bin")).unwrap()
+use lockstep_engine::{cpu, Engine, Job};
+use lockstep_graph::{
+    recipe::{Dataset, Recipe, Task},
+    training::metric,
+    Built,
+};
+use lockstep_protocol::eval::{Blob, Inputs};
+use std::{path::Path, sync::Arc};
+
+fn task(name: &str) -> Task {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits"));
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    Recipe::from_toml(&text).unwrap().build(folder).unwrap()
+}
+
+fn engine(built: &Built, data: &Dataset, seed: u64) -> cpu::Cpu {
+    let blob = |bytes: &Vec<u8>| Arc::new(bytes.clone()) as Blob;
+    let constants = built.constants.iter().map(|(hash, bytes)| (*hash, blob(bytes)));
+    let job = Job {
+        program: Arc::new(built.program.clone()),
+        inputs: Inputs {
+            seed,
+            datasets: vec![blob(&data.bytes)],
+            constants: constants.collect(),
+        },
+    };
+    cpu::Cpu::new(job, cpu::Options::default()).unwrap()
+}
+
+fn run(engine: &mut impl Engine, state: &[Vec<u8>], steps: u32) -> Vec<Vec<u8>> {
+    engine.load(state).unwrap();
+    for step in 0..steps {
+        engine.step(step);
+    }
+    engine.state().iter().map(|bytes| bytes.to_vec()).collect()
+}
+
+fn word(built: &Built, state: &[Vec<u8>], name: &str) -> u32 {
+    let slot = built.slot(name).unwrap();
+    u32::from_le_bytes(state[slot][..].try_into().unwrap())
+}
+
+/// The final training loss and how many of the test records are read right.
+fn outcome(task: &Task) -> (f32, u32) {
+    let started = std::time::Instant::now();
+    let mut training = engine(&task.built, &task.train, task.seed);
+    let trained = run(&mut training, &task.built.genesis(), task.steps);
+    let loss = f32::from_bits(word(&task.built, &trained, metric::LOSS));
+    let pass = task.evaluation.as_ref().unwrap();
+    let state = pass.built.adopt(&task.built.slots, &trained).unwrap();
+    let judged = run(&mut engine(&pass.built, &pass.test, task.seed), &state, pass.steps);
+    assert_eq!(word(&pass.built, &judged, metric::SEEN), 360);
+    let correct = word(&pass.built, &judged, metric::CORRECT);
+    println!("loss {loss}, {correct} of 360, {:?}", started.elapsed());
+    (loss, correct)
 }
 
 #[test]
-fn mlp() {
-    let mut m = Model::training(1);
-    let batch = 64;
-    let field = |offset, count| Field { dataset: 0, batch, record_size: 65, offset, count, dtype: Dtype::U8 };
-    let x = m.graph.field(field(0, 64));
-    let labels = m.graph.field(field(64, 1));
-    let labels = m.graph.reshape(labels, &[batch as usize]);
-    let x = m.graph.to_f32(x);
-    let x = m.graph.scale(x, 1.0 / 16.0);
-    let h = m.linear("0", x, 128, &Initial::kaiming(64));
-    let h = m.graph.relu(h);
-    let h = m.linear("1", h, 64, &Initial::kaiming(128));
-    let h = m.graph.relu(h);
-    let y = m.linear("2", h, 10, &Initial::xavier(64, 10));
-    let losses = m.graph.cross_entropy(y, labels);
-    let hits = m.graph.hits(y, labels);
-    let built = m
-        .train(
-            Objective { losses, hits: Some(hits) },
-            &Training {
-                optimizer: Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decay: 0.01 },
-                rates: Schedule::Cosine { end: 0.1 }.rates(0.003, 10, 300),
-                clip: None,
-            },
-        )
-        .unwrap();
-    for (i, n) in built.program.nodes.iter().enumerate() {
-        println!("{i} {:?}", n);
-    }
-    let inputs = eval::Inputs {
-        seed: 1,
-        datasets: vec![Arc::new(bytes())],
-        constants: built.constants.iter().map(|(h, b)| (*h, Arc::new(b.clone()) as eval::Blob)).collect(),
-    };
-    inputs.check(&built.program).unwrap();
-    let mut state = built.genesis();
-    for step in 0..20 {
-        let values = eval::run(&built.program, step, &inputs, &state);
-        state = values[built.program.next_state()].to_vec();
-        let get = |name| f32::from_le_bytes(state[built.slot(name).unwrap()][..4].try_into().unwrap());
-        println!("{step} {} {}", get(metric::LOSS), get(metric::ACCURACY));
-    }
+fn the_perceptron_reads_19_of_20_digits_it_has_never_seen() {
+    let (loss, correct) = outcome(&task("mlp.toml"));
+    assert!(loss < 0.1 && correct >= 342, "loss {loss}, {correct} of 360");
+}
+
+#[test]
+fn the_convolutional_network_reads_97_of_100_digits_it_has_never_seen() {
+    let (loss, correct) = outcome(&task("cnn.toml"));
+    assert!(loss < 0.1 && correct >= 350, "loss {loss}, {correct} of 360");
 }

@@ -422,7 +422,7 @@ impl Contracts {
         let events = self.chain.events(&contract, None, from)?.into_iter();
         events
             .map(|event| {
-                let logged = Logged::<E>::decode(&mut &event.data[..])
+                let logged = Logged::<TaskId, E>::decode(&mut &event.data[..])
                     .map_err(|_| self.other(contract, "an event does not decode"))?;
                 Ok((event.at, logged.event))
             })

@@ -9,7 +9,6 @@ use disk::{Disk, Image};
 use ink_sandbox::frame_support::dispatch::DispatchClass;
 use ink_sandbox::frame_support::sp_runtime::{DispatchError, TransactionOutcome};
 use ink_sandbox::frame_support::storage::with_transaction;
-use ink_sandbox::frame_support::traits::fungible::Inspect;
 use ink_sandbox::macros::{BlockBuilder, DefaultSandboxRuntime as Runtime, RuntimeEvent};
 use ink_sandbox::pallet_contracts::{
     Code, CollectEvents, DebugInfo, Determinism, Event as ContractsEvent, ExecReturnValue,
@@ -127,6 +126,17 @@ impl Embedded {
         })
     }
 
+    /// Makes a block in which `operation` runs inside the runtime: whatever no message can do.
+    ///
+    /// # Errors
+    /// When the chain's folder cannot be written.
+    pub fn intervene<T>(&self, operation: impl FnOnce() -> T) -> Result<T, Error> {
+        self.with(|state| {
+            let time = self.next(state).time;
+            state.block(time, || Ok(operation()))
+        })
+    }
+
     /// Runs an operation on the newest state, and keeps what it changed.
     fn with<T>(&self, run: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
         let mut state = self.lock();
@@ -222,6 +232,7 @@ impl Chain for Embedded {
             })?;
             Ok(Receipt {
                 at: state.last(),
+                bytes: call.input.len(),
                 weight,
                 deposit,
                 events: state.events[seen..].to_vec(),
@@ -257,7 +268,8 @@ impl Chain for Embedded {
                 Ok((account, from_gas(result.gas_consumed), charged(&result.storage_deposit)))
             })?;
             let events = state.events[seen..].to_vec();
-            Ok((account, Receipt { at: state.last(), weight, deposit, events }))
+            let bytes = code.len() + input.len();
+            Ok((account, Receipt { at: state.last(), bytes, weight, deposit, events }))
         })
     }
 
@@ -427,7 +439,7 @@ fn emitted_events(at: Now) -> Vec<Event> {
 
 fn extrinsic_limit() -> GasWeight {
     use ink_sandbox::frame_support::traits::Get;
-    let weights = BlockWeights::get();
+    let weights: frame_system::limits::BlockWeights = BlockWeights::get();
     let class = weights.get(DispatchClass::Normal);
     let limit = class.max_extrinsic.unwrap_or(weights.max_block);
     // The sandbox does not bound proofs; a call's own bound must still leave room to add to.

@@ -70,6 +70,8 @@ pub struct Estimate {
 pub struct Receipt {
     /// When.
     pub at: Now,
+    /// Bytes of the call's input.
+    pub bytes: usize,
     /// Weight used.
     pub weight: Weight,
     /// Storage deposit charged to the caller; negative when one was refunded.

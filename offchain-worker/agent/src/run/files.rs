@@ -53,6 +53,21 @@ impl Files {
         })
     }
 
+    /// The state file at the end of a segment, and one of its tensors.
+    ///
+    /// # Errors
+    /// When the store does not have them.
+    pub fn checkpoint(&self, segment: u32, slot: u32) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let program = &self.workload.program;
+        let missing = || Error::NoFile(format!("checkpoint {segment}, slot {slot}"));
+        let state = self.checkpoints.get(segment as usize).ok_or_else(missing)?;
+        let file = self.store.get_exact(state, program.slots as u64 * 32)?;
+        let entry = file.get(slot as usize * 32..).and_then(|rest| rest.first_chunk::<32>());
+        let hash = entry.ok_or_else(missing)?;
+        let tensor = self.store.get_exact(hash, program.nodes[slot as usize].bytes())?;
+        Ok((file, tensor))
+    }
+
     fn make(&mut self, id: FileId) -> Result<Blob, Error> {
         let bytes = match id {
             FileId::Checkpoints => claim(&self.checkpoints, self.fault.as_ref()).concat(),

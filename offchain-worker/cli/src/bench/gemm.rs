@@ -294,13 +294,12 @@ struct OpenBlas {
 impl OpenBlas {
     fn load() -> Option<OpenBlas> {
         // On processors newer than itself OpenBLAS falls back to a generic kernel, and a
-        // comparison with that says nothing. It reads this variable when it is loaded.
-        if std::env::var_os("OPENBLAS_CORETYPE").is_none() {
-            match Simd::best() {
-                Simd::Avx512 => std::env::set_var("OPENBLAS_CORETYPE", "SKYLAKEX"),
-                Simd::Avx2 => std::env::set_var("OPENBLAS_CORETYPE", "HASWELL"),
-                Simd::Baseline => {}
-            }
+        // comparison with that, or with one that the environment asks for, says nothing. It reads
+        // this variable when it is loaded.
+        match Simd::best() {
+            Simd::Avx512 => std::env::set_var("OPENBLAS_CORETYPE", "SKYLAKEX"),
+            Simd::Avx2 => std::env::set_var("OPENBLAS_CORETYPE", "HASWELL"),
+            Simd::Baseline => {}
         }
         // SAFETY: loading OpenBLAS runs its initialisers, which only set up its own threads.
         let library = ["libopenblas.so.0", "libopenblas.so"]

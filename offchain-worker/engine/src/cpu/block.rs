@@ -13,8 +13,8 @@ use super::scatter::Scatter;
 use super::simd::Simd;
 use super::tape::{self, narrow, Code, Instr, Tape};
 use super::tile::Tile;
+use super::workers::Team;
 use lockstep_protocol::program::{Access, Body, Dtype, Fold, Init, Node};
-use rayon::prelude::*;
 use std::cell::RefCell;
 
 /// Words of scratch that a tile should stay within, so that it fits the first-level cache.
@@ -199,7 +199,7 @@ impl Block {
     }
 
     /// Computes every element of the node.
-    pub fn run(&self, values: Values<'_>, out: &mut [u8]) {
+    pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         let buckets = self.fold.as_ref().and_then(|steps| {
             let scatter = steps.scatter.as_ref()?;
             let load = &self.index[scatter.word];
@@ -214,13 +214,13 @@ impl Block {
             None => steps,
             Some(buckets) => buckets.average() + 1,
         });
-        let threads = rayon::current_num_threads() as u64;
+        let threads = team.threads as u64;
         let worth = self.outputs.saturating_mul(per_output) / PARALLEL_WORK;
         let parts = worth.clamp(1, if threads == 1 { 1 } else { 4 * threads });
         let width = width as u64;
         let part = self.outputs.div_ceil(parts).div_ceil(width) * width;
         let size = self.dtype.size() as usize;
-        let compute = |(k, out): (usize, &mut [u8])| {
+        let compute = |k: usize, out: &mut [u8]| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut first = k as u64 * part;
                 scratch.prepare(self);
@@ -249,13 +249,7 @@ impl Block {
                 }
             })
         };
-        if part >= self.outputs {
-            compute((0, out));
-        } else {
-            out.par_chunks_mut(part as usize * size)
-                .enumerate()
-                .for_each(compute);
-        }
+        team.chunks(out, part as usize * size, compute);
     }
 
     fn map(

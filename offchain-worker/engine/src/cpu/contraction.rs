@@ -13,9 +13,9 @@ use super::gemm::{Gemm, Layout, Output, Pack};
 use super::memory::Values;
 use super::simd::Simd;
 use super::tile::Tile;
+use super::workers::Team;
 use lockstep_protocol::float;
 use lockstep_protocol::program::{Dtype, Fold, Init, Op};
-use rayon::prelude::*;
 use std::cell::RefCell;
 
 /// Fewest rows times columns for which packing pays.
@@ -132,11 +132,11 @@ impl Contraction {
     }
 
     /// Computes every element of the node.
-    pub fn run(&self, values: Values<'_>, out: &mut [u8]) {
+    pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         let from = match &self.init {
             Start::Word(word) => From::Word(*word),
             Start::Read(load) => {
-                self.start(load, values.get(load.node), out);
+                self.start(load, values.get(load.node), team, out);
                 From::Output
             }
         };
@@ -144,32 +144,29 @@ impl Contraction {
         let out = Output::new(view_mut(out));
         let batches = self.batch.iter().map(|(_, extent)| *extent as u64).product::<u64>();
         let steps: u64 = self.size.iter().map(|size| *size as u64).product();
-        let threads = rayon::current_num_threads() as u64;
-        let worth = threads > 1 && steps.saturating_mul(batches) >= PARALLEL_STEPS;
-        if worth && batches >= 2 * threads {
-            (0..batches)
-                .into_par_iter()
-                .for_each(|batch| self.multiply(batch, sources, from, out, false));
+        let worth = steps.saturating_mul(batches) >= PARALLEL_STEPS;
+        let team = if worth { team } else { Team::ALONE };
+        // Whole batches share nothing, so they are the better tasks when there are enough.
+        let (outer, inner) = if batches >= 2 * team.threads as u64 {
+            (team, Team::ALONE)
         } else {
-            for batch in 0..batches {
-                self.multiply(batch, sources, from, out, worth);
-            }
-        }
+            (Team::ALONE, team)
+        };
+        outer.each(batches as usize, |batch| {
+            self.multiply(batch as u64, sources, from, out, inner);
+        });
     }
 
     /// Writes the initial values to the output.
-    fn start(&self, load: &Load, source: &[u8], out: &mut [u8]) {
+    fn start(&self, load: &Load, source: &[u8], team: Team, out: &mut [u8]) {
         const PART: usize = 4096;
-        view_mut::<u32>(out)
-            .par_chunks_mut(PART)
-            .enumerate()
-            .for_each(|(part, out)| {
-                let first = (part * PART) as u64;
-                let mut tile = Tile::default();
-                tile.set_outputs(&self.domain, first..first + out.len() as u64);
-                tile.load(load, source, &[], out);
-                out.iter_mut().for_each(|word| *word = float::canonical(*word));
-            });
+        team.chunks(view_mut::<u32>(out), PART, |part, out| {
+            let first = (part * PART) as u64;
+            let mut tile = Tile::default();
+            tile.set_outputs(&self.domain, first..first + out.len() as u64);
+            tile.load(load, source, &[], out);
+            out.iter_mut().for_each(|word| *word = float::canonical(*word));
+        });
     }
 
     fn multiply(
@@ -178,7 +175,7 @@ impl Contraction {
         sources: [&[f32]; 2],
         from: From,
         out: Output,
-        parallel: bool,
+        team: Team,
     ) {
         let mut origin = [0; 12];
         let origin = &mut origin[..self.domain.dims()];
@@ -202,7 +199,7 @@ impl Contraction {
             layout: &layout,
             from,
             micro: self.micro,
-            parallel,
+            team,
         };
         let first = self.domain.out.len();
         let red: Dims = (first..).zip(self.domain.red.iter().copied()).collect();
@@ -215,6 +212,7 @@ impl Contraction {
                     operand: &self.operands[o],
                     source: sources[o],
                     steps,
+                    simd: self.micro.simd,
                 }
             })
         };
@@ -236,6 +234,7 @@ struct Panels<'a> {
     operand: &'a Operand,
     source: &'a [f32],
     steps: Walk,
+    simd: Simd,
 }
 
 thread_local! {
@@ -247,7 +246,7 @@ impl Pack for Panels<'_> {
         let Operand { load, lanes, .. } = self.operand;
         LANES.with_borrow_mut(|walk| {
             walk.set(load, lanes, first, count, None);
-            pack(load, self.source, walk, &self.steps, width, out);
+            pack(load, self.source, walk, &self.steps, width, self.simd, out);
         });
     }
 }

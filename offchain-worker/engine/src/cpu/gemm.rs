@@ -6,14 +6,15 @@
 
 pub mod micro;
 pub mod pack;
+mod transpose;
 
 use super::buffer::{view_mut, Buffer};
+use super::workers::Team;
 use micro::{From, Micro, Tile, MAX_COLS, MAX_ROWS};
-use rayon::prelude::*;
 use std::cell::RefCell;
 
 /// Steps of a block.
-const BLOCK_K: usize = 384;
+const BLOCK_K: usize = 512;
 /// Rows that are packed at a time, and rows of a task; both multiples of every tile's rows.
 const BLOCK_M: usize = 84 * 24;
 const TASK_M: usize = 84 * 3;
@@ -46,8 +47,8 @@ pub struct Gemm<'a, L> {
     pub from: From,
     /// The micro-kernels.
     pub micro: Micro,
-    /// Whether other threads help.
-    pub parallel: bool,
+    /// The threads that help.
+    pub team: Team,
 }
 
 /// The output of a multiplication; tasks write disjoint elements of it.
@@ -87,10 +88,12 @@ impl<L: Layout> Gemm<'_, L> {
         // Taken, not borrowed: while this thread waits for others it may run any task.
         let mut packed = PACKED.take();
         let [m, n, k] = self.size;
+        // Blocks of equal length: a short last one would not pay for its way through the output.
+        let block_k = k.div_ceil(k.div_ceil(BLOCK_K));
         for n0 in (0..n).step_by(BLOCK_N) {
             let ns = (n - n0).min(BLOCK_N);
-            for k0 in (0..k).step_by(BLOCK_K) {
-                let ks = (k - k0).min(BLOCK_K);
+            for k0 in (0..k).step_by(block_k) {
+                let ks = (k - k0).min(block_k);
                 let [a, b] = &prepare(k0, ks);
                 for m0 in (0..m).step_by(BLOCK_M) {
                     let ms = (m - m0).min(BLOCK_M);
@@ -115,34 +118,17 @@ impl<L: Layout> Gemm<'_, L> {
     ) {
         let (rows, cols) = (self.micro.rows, self.micro.cols());
         let a_words = view_mut::<f32>(packed.a.reserve(ms * ks * 4));
-        self.each(a_words.chunks_mut(rows * ks), |p, out| {
+        self.team.chunks(a_words, rows * ks, |p, out| {
             let count = (ms - p * rows).min(rows);
             a.panel(m0 + p * rows, count, count, out);
         });
         if columns {
             let b_words = view_mut::<f32>(packed.b.reserve(ns.div_ceil(cols) * cols * ks * 4));
-            self.each(b_words.chunks_mut(cols * ks), |p, out| {
+            self.team.chunks(b_words, cols * ks, |p, out| {
                 let count = (ns - p * cols).min(cols);
                 let width = self.micro.vectors(count) * self.micro.lanes;
                 b.panel(n0 + p * cols, count, width, out);
             });
-        }
-    }
-
-    fn each<'b>(
-        &self,
-        panels: std::slice::ChunksMut<'b, f32>,
-        pack: impl Fn(usize, &mut [f32]) + Sync,
-    ) {
-        if self.parallel {
-            let panels: Vec<&mut [f32]> = panels.collect();
-            panels
-                .into_par_iter()
-                .enumerate()
-                .with_min_len(4)
-                .for_each(|(p, out)| pack(p, out));
-        } else {
-            panels.enumerate().for_each(|(p, out)| pack(p, out));
         }
     }
 
@@ -154,7 +140,7 @@ impl<L: Layout> Gemm<'_, L> {
         [ms, ns, ks]: [usize; 3],
         c: Output,
     ) {
-        let task_n = if self.parallel { TASK_N } else { BLOCK_N };
+        let task_n = if self.team.threads > 1 { TASK_N } else { BLOCK_N };
         let tasks = [ms.div_ceil(TASK_M), ns.div_ceil(task_n)];
         let run = |task: usize| {
             let (i, j) = (task % tasks[0], task / tasks[0]);
@@ -162,11 +148,7 @@ impl<L: Layout> Gemm<'_, L> {
             let cols = j * task_n..((j + 1) * task_n).min(ns);
             self.task(packed, [m0, n0, k0], [ms, ns, ks], rows, cols, c);
         };
-        if self.parallel {
-            (0..tasks[0] * tasks[1]).into_par_iter().for_each(run);
-        } else {
-            (0..tasks[0] * tasks[1]).for_each(run);
-        }
+        self.team.each(tasks[0] * tasks[1], run);
     }
 
     unsafe fn task(

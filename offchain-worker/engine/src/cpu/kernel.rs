@@ -4,6 +4,7 @@ use super::block::Block;
 use super::contraction::Contraction;
 use super::memory::Values;
 use super::simd::Simd;
+use super::workers::Team;
 use lockstep_protocol::program::{Node, Program, Source};
 
 /// How a map or fold is computed.
@@ -38,10 +39,10 @@ impl Kernel {
     }
 
     /// Computes every element of the node.
-    pub fn run(&self, values: Values<'_>, out: &mut [u8]) {
+    pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         match self {
-            Kernel::Contraction(contraction) => contraction.run(values, out),
-            Kernel::Block(block) => block.run(values, out),
+            Kernel::Contraction(contraction) => contraction.run(values, team, out),
+            Kernel::Block(block) => block.run(values, team, out),
         }
     }
 }

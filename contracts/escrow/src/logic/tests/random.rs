@@ -20,8 +20,15 @@ impl Dice {
 
 fn anything(world: &mut World, dice: &mut Dice) -> bool {
     let id: TaskId = dice.roll(3);
-    let number = dice.roll(4) as Attempt;
-    let caller = [SUBMITTER, SOLVER, OTHER, CHALLENGER][dice.roll(4) as usize];
+    let latest = world.tasks.get(&id).map_or(0, |task| task.attempts);
+    let number = match dice.roll(3) {
+        0 => dice.roll(4) as Attempt,
+        _ => latest,
+    };
+    let caller = match (dice.roll(4), world.attempts.get(&(id, number))) {
+        (0, _) | (_, None) => [SUBMITTER, SOLVER, OTHER, CHALLENGER][dice.roll(4) as usize],
+        (_, Some(attempt)) => attempt.solver,
+    };
     let outcome = [Outcome::Upheld, Outcome::Wrong, Outcome::Withheld][dice.roll(3) as usize];
     match dice.roll(16) {
         0 if world.count < 3 => {
@@ -46,7 +53,7 @@ fn anything(world: &mut World, dice: &mut Dice) -> bool {
             _ => false,
         },
         _ => {
-            world.now += dice.roll(300);
+            world.now += dice.roll(200);
             true
         }
     }

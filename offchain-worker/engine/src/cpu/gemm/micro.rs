@@ -46,6 +46,8 @@ type Kernel = unsafe fn(&Tile);
 /// The micro-kernels of an instruction set.
 #[derive(Clone, Copy)]
 pub struct Micro {
+    /// Their instruction set.
+    pub simd: Simd,
     /// Rows of a whole tile.
     pub rows: usize,
     /// Columns of a vector; a tile is one or two vectors wide.
@@ -60,17 +62,20 @@ impl Micro {
         match simd {
             #[cfg(target_arch = "x86_64")]
             Simd::Avx512 => Micro {
+                simd,
                 rows: 14,
                 lanes: 16,
                 kernels: &x86::AVX512,
             },
             #[cfg(target_arch = "x86_64")]
             Simd::Avx2 => Micro {
+                simd,
                 rows: 6,
                 lanes: 8,
                 kernels: &x86::AVX2,
             },
             _ => Micro {
+                simd,
                 rows: 4,
                 lanes: 4,
                 kernels: &PORTABLE,
@@ -155,92 +160,104 @@ mod x86 {
     pub static AVX512: [[Kernel; 2]; 14] = table!(avx512: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
     pub static AVX2: [[Kernel; 2]; 6] = table!(avx2: 1 2 3 4 5 6);
 
-    #[target_feature(enable = "avx512f")]
-    unsafe fn avx512<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
-        let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-        let mask = |v: usize| -> __mmask16 {
-            match tile.cols.saturating_sub(16 * v) {
-                16.. => !0,
-                left => (1 << left) - 1,
+    /// Defines a micro-kernel from a vector type and its operations. The accumulators stay in
+    /// registers only if every loop over them has a constant number of turns.
+    macro_rules! kernel {
+        (
+            $name:ident, $features:literal, $lanes:literal, $mask:expr,
+            $zero:ident, $splat:ident, $load:ident, $fma:ident,
+            $masked_load:expr, $masked_store:expr, $canonical:expr
+        ) => {
+            #[target_feature(enable = $features)]
+            unsafe fn $name<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+                let rows: &[usize; ROWS] = tile.rows.try_into().expect("one kernel per height");
+                let mut acc = [[$zero(); VECTORS]; ROWS];
+                let mut masks = [$mask(0); VECTORS];
+                for (v, mask) in masks.iter_mut().enumerate() {
+                    *mask = $mask(tile.cols.saturating_sub($lanes * v).min($lanes));
+                }
+                match tile.from {
+                    From::Word(word) => {
+                        for i in 0..ROWS {
+                            for v in 0..VECTORS {
+                                acc[i][v] = $splat(word);
+                            }
+                        }
+                    }
+                    From::Output => {
+                        for i in 0..ROWS {
+                            for v in 0..VECTORS {
+                                let from = tile.c.add(rows[i] + $lanes * v);
+                                acc[i][v] = $masked_load(from, masks[v]);
+                            }
+                        }
+                    }
+                }
+                let (mut a, mut b) = (tile.a, tile.b);
+                for _ in 0..tile.k {
+                    let mut columns = [$zero(); VECTORS];
+                    for v in 0..VECTORS {
+                        columns[v] = $load(b.add($lanes * v));
+                    }
+                    for i in 0..ROWS {
+                        let row = $splat(*a.add(i));
+                        for v in 0..VECTORS {
+                            acc[i][v] = $fma(row, columns[v], acc[i][v]);
+                        }
+                    }
+                    a = a.add(ROWS);
+                    b = b.add($lanes * VECTORS);
+                }
+                if tile.last {
+                    for i in 0..ROWS {
+                        for v in 0..VECTORS {
+                            acc[i][v] = $canonical(acc[i][v]);
+                        }
+                    }
+                }
+                for i in 0..ROWS {
+                    for v in 0..VECTORS {
+                        $masked_store(tile.c.add(rows[i] + $lanes * v), masks[v], acc[i][v]);
+                    }
+                }
             }
         };
-        for (acc, row) in acc.iter_mut().zip(tile.rows) {
-            for (v, acc) in acc.iter_mut().enumerate() {
-                *acc = match tile.from {
-                    From::Word(word) => _mm512_set1_ps(word),
-                    From::Output => _mm512_maskz_loadu_ps(mask(v), tile.c.add(row + 16 * v)),
-                };
-            }
-        }
-        let (mut a, mut b) = (tile.a, tile.b);
-        for _ in 0..tile.k {
-            let mut columns = [_mm512_setzero_ps(); VECTORS];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = _mm512_load_ps(b.add(16 * v));
-            }
-            for (i, acc) in acc.iter_mut().enumerate() {
-                let row = _mm512_set1_ps(*a.add(i));
-                for (acc, column) in acc.iter_mut().zip(columns) {
-                    *acc = _mm512_fmadd_ps(row, column, *acc);
-                }
-            }
-            a = a.add(ROWS);
-            b = b.add(16 * VECTORS);
-        }
-        let nan = _mm512_castsi512_ps(_mm512_set1_epi32(float::NAN as i32));
-        for (acc, row) in acc.iter().zip(tile.rows) {
-            for (v, acc) in acc.iter().enumerate() {
-                let mut sum = *acc;
-                if tile.last {
-                    let nans = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum);
-                    sum = _mm512_mask_mov_ps(sum, nans, nan);
-                }
-                _mm512_mask_storeu_ps(tile.c.add(row + 16 * v), mask(v), sum);
-            }
-        }
     }
 
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
-        let mut acc = [[_mm256_setzero_ps(); VECTORS]; ROWS];
-        let mask = |v: usize| -> __m256i {
+    kernel!(
+        avx512,
+        "avx512f",
+        16,
+        |lanes: usize| ((1u32 << lanes) - 1) as __mmask16,
+        _mm512_setzero_ps,
+        _mm512_set1_ps,
+        _mm512_load_ps,
+        _mm512_fmadd_ps,
+        |from, mask| _mm512_maskz_loadu_ps(mask, from),
+        |to, mask, sum| _mm512_mask_storeu_ps(to, mask, sum),
+        |sum| {
+            let nan = _mm512_castsi512_ps(_mm512_set1_epi32(float::NAN as i32));
+            _mm512_mask_mov_ps(sum, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum), nan)
+        }
+    );
+
+    kernel!(
+        avx2,
+        "avx2,fma",
+        8,
+        |lanes: usize| {
             let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            let left = tile.cols.saturating_sub(8 * v).min(8);
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(left as i32), lane)
-        };
-        for (acc, row) in acc.iter_mut().zip(tile.rows) {
-            for (v, acc) in acc.iter_mut().enumerate() {
-                *acc = match tile.from {
-                    From::Word(word) => _mm256_set1_ps(word),
-                    From::Output => _mm256_maskload_ps(tile.c.add(row + 8 * v), mask(v)),
-                };
-            }
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes as i32), lane)
+        },
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_load_ps,
+        _mm256_fmadd_ps,
+        |from, mask| _mm256_maskload_ps(from, mask),
+        |to, mask, sum| _mm256_maskstore_ps(to, mask, sum),
+        |sum| {
+            let nan = _mm256_castsi256_ps(_mm256_set1_epi32(float::NAN as i32));
+            _mm256_blendv_ps(sum, nan, _mm256_cmp_ps::<_CMP_UNORD_Q>(sum, sum))
         }
-        let (mut a, mut b) = (tile.a, tile.b);
-        for _ in 0..tile.k {
-            let mut columns = [_mm256_setzero_ps(); VECTORS];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = _mm256_load_ps(b.add(8 * v));
-            }
-            for (i, acc) in acc.iter_mut().enumerate() {
-                let row = _mm256_set1_ps(*a.add(i));
-                for (acc, column) in acc.iter_mut().zip(columns) {
-                    *acc = _mm256_fmadd_ps(row, column, *acc);
-                }
-            }
-            a = a.add(ROWS);
-            b = b.add(8 * VECTORS);
-        }
-        let nan = _mm256_castsi256_ps(_mm256_set1_epi32(float::NAN as i32));
-        for (acc, row) in acc.iter().zip(tile.rows) {
-            for (v, acc) in acc.iter().enumerate() {
-                let mut sum = *acc;
-                if tile.last {
-                    let nans = _mm256_cmp_ps::<_CMP_UNORD_Q>(sum, sum);
-                    sum = _mm256_blendv_ps(sum, nan, nans);
-                }
-                _mm256_maskstore_ps(tile.c.add(row + 8 * v), mask(v), sum);
-            }
-        }
-    }
+    );
 }

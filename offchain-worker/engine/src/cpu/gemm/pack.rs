@@ -4,7 +4,9 @@
 //! depends on the lane (a row or column of the output) and a part that depends on the step. Two
 //! tables therefore address every transpose, convolution and gradient alike.
 
+use super::transpose::transpose;
 use crate::cpu::affine::{Linear, Load};
+use crate::cpu::simd::Simd;
 
 /// Some lanes, or some steps: what each adds to the offset and to the tested positions.
 #[derive(Default)]
@@ -108,6 +110,7 @@ pub fn pack(
     lanes: &Walk,
     steps: &Walk,
     width: usize,
+    simd: Simd,
     out: &mut [f32],
 ) {
     let count = lanes.len();
@@ -122,7 +125,27 @@ pub fn pack(
         || lanes.mean_run() >= steps.mean_run() && steps.stride.unsigned_abs() != 1
         || steps.mean_run() < 4;
     let inside = always_inside(load, lanes, steps);
-    if by_lane {
+    if inside && by_lane && lanes.runs.len() == 1 && lanes.stride == 1 {
+        let offset = |step: &i64| step.wrapping_add(lanes.offsets[0]) as usize;
+        let rows = steps.offsets.iter().map(|step| &source[offset(step)..][..count]);
+        match (count, width) {
+            (32, 32) => rows_of::<32>(rows, out),
+            (16, 16) => rows_of::<16>(rows, out),
+            (14, 14) => rows_of::<14>(rows, out),
+            _ => {
+                for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+                    out[..count].copy_from_slice(row);
+                }
+            }
+        }
+    } else if inside && !by_lane && steps.stride == 1 {
+        for run in &steps.runs {
+            let offset = |lane: usize| lanes.offsets[lane].wrapping_add(steps.offsets[run.0]);
+            let row = |lane: usize| &source[offset(lane) as usize..][..run.1];
+            let out = &mut out[run.0 * width..][..run.1 * width];
+            transpose(simd, row, count, width, out);
+        }
+    } else if by_lane {
         for (s, row) in out.chunks_exact_mut(width).enumerate() {
             for run in &lanes.runs {
                 let out = &mut row[run.0..run.0 + run.1];
@@ -136,6 +159,14 @@ pub fn pack(
                 copy(load, source, (lanes, lane), (steps, *run), inside, out, width);
             }
         }
+    }
+}
+
+/// Copies rows of `N` words, one after another.
+fn rows_of<'a, const N: usize>(rows: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
+    let (out, _) = out.as_chunks_mut::<N>();
+    for (row, out) in rows.zip(out) {
+        *out = *row.first_chunk().expect("the row is that long");
     }
 }
 

@@ -1,0 +1,356 @@
+//! The challenger: runs other people's results again and disputes what is wrong.
+
+mod audit;
+
+pub use audit::Audit;
+
+use super::{Action, Error, Fetched, Library, Money, Observer, Worker};
+use crate::local::Verdict;
+use crate::run::files::Files;
+use crate::run::training::Training;
+use crate::store::Store;
+use audit::Claim;
+use lockstep_interface::dispute::{
+    ClaimDemandShare, ClaimShare, Demand, DemandRecord, DemandStatus, DisputeRecord, ExpireDemand,
+    Open, Prune, PruneDemand, Share, Withdraw, WithdrawFee,
+};
+use lockstep_interface::escrow::{AttemptRecord, AttemptStatus, TaskRecord};
+use lockstep_interface::{Attempt, DemandId, DisputeId, TaskId};
+use lockstep_protocol::game::{Move, Side};
+use lockstep_protocol::player;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The challenger.
+pub struct Challenger {
+    worker: Worker,
+    audit: Audit,
+    library: Library,
+    /// The audit that is under way.
+    checking: Option<Checking>,
+    /// The files of attempts in dispute.
+    cases: BTreeMap<(TaskId, Attempt), (Option<u32>, Files)>,
+    /// Attempts that cannot be audited, so that each is reported once.
+    given_up: BTreeSet<(TaskId, Attempt)>,
+}
+
+struct Checking {
+    task: TaskId,
+    attempt: Attempt,
+    fetched: Fetched,
+    store: Store,
+    claim: Option<Claim>,
+    /// Own run from the genesis; absent when only a sample is checked.
+    own: Option<Training>,
+    /// Segments still to check, last first.
+    sample: Vec<u32>,
+    of: u32,
+}
+
+impl Challenger {
+    /// A challenger that checks as much as `audit` says.
+    pub fn new(worker: Worker, audit: Audit) -> Challenger {
+        Challenger {
+            worker,
+            audit,
+            library: Library::default(),
+            checking: None,
+            cases: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+        }
+    }
+
+    /// Makes the one move that is due; `None` when there is none. Disputes come first. A long
+    /// audit is cut into segments, so that no dispute waits for it.
+    ///
+    /// # Errors
+    /// When the chain, the store or the engine fails. The next call tries again.
+    pub fn react(&mut self, observer: &mut dyn Observer) -> Result<Option<Action>, Error> {
+        let me = self.worker.me();
+        let mut disputed = BTreeSet::new();
+        for listed in self.worker.contracts.disputes(0)? {
+            if listed.challenger != me {
+                continue;
+            }
+            disputed.insert((listed.task, listed.attempt));
+            if let Some(record) = self.worker.contracts.dispute_record(listed.id)? {
+                if let Some(action) = self.dispute(listed.id, &record)? {
+                    return Ok(Some(action));
+                }
+            }
+        }
+        let mut demanded = BTreeSet::new();
+        for listed in self.worker.contracts.demands(0)? {
+            if listed.challenger != me {
+                continue;
+            }
+            demanded.insert((listed.task, listed.attempt));
+            if let Some(record) = self.worker.contracts.demand_record(listed.id)? {
+                if let Some(action) = self.demand(listed.id, &record)? {
+                    return Ok(Some(action));
+                }
+            }
+        }
+        for task in 0..self.worker.contracts.task_count()? {
+            let Some(record) = self.worker.contracts.task(task)? else {
+                continue;
+            };
+            let key = (task, record.attempts);
+            let Some(attempt) = self.worker.contracts.attempt(task, record.attempts)? else {
+                continue;
+            };
+            let now = self.worker.contracts.now()?;
+            let open = attempt.status == AttemptStatus::Committed && now.time <= attempt.window_end;
+            if !open || attempt.solver == me || disputed.contains(&key) {
+                continue;
+            }
+            let asked = demanded.contains(&key);
+            if let Some(action) = self.look_at(task, &record, &attempt, asked, observer)? {
+                return Ok(Some(action));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Audits a commitment a segment at a time, then disputes it when it is wrong.
+    fn look_at(
+        &mut self,
+        task: TaskId,
+        record: &TaskRecord,
+        attempt: &AttemptRecord,
+        asked: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Action>, Error> {
+        let number = record.attempts;
+        let trace = attempt.commitment.trace;
+        match self.worker.local.verdict(task, number, &trace)? {
+            Some(Verdict::Clean) => return Ok(None),
+            Some(Verdict::Wrong { .. }) => {
+                let fetched = self.library.get(&self.worker, task, record)?;
+                let bond = fetched.task.terms.bond;
+                let message = Open { task, attempt: number, content: fetched.task, trace };
+                let (dispute, receipt) =
+                    self.worker.contracts.dispute(&self.worker.signer, bond, &message)?;
+                return Ok(Some(Action::Opened { dispute, task, bond, receipt }));
+            }
+            None => {}
+        }
+        if self.given_up.contains(&(task, number)) {
+            return Ok(None);
+        }
+        let ours = |c: &Checking| c.task == task && c.attempt == number;
+        if !self.checking.as_ref().is_some_and(ours) {
+            match self.begin(task, record, attempt) {
+                Ok(checking) => self.checking = Some(checking),
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(task, %error, "cannot be audited");
+                    self.given_up.insert((task, number));
+                    return Ok(None);
+                }
+            }
+        }
+        let device = self.worker.device;
+        let Some(checking) = &mut self.checking else {
+            unreachable!("the audit was begun above");
+        };
+        let withheld = match checking.advance(device, &trace, observer) {
+            Ok(verdict) => {
+                if let Some(verdict) = verdict {
+                    self.checking = None;
+                    self.worker.local.record_verdict(task, number, &trace, &verdict)?;
+                    return Ok(Some(Action::Audited { task, attempt: number, verdict }));
+                }
+                let (done, of) = checking.done();
+                return Ok(Some(Action::Checked { task, done, of }));
+            }
+            Err(Error::Store(error)) if checking.own.is_none() && !error.is_transient() => error,
+            Err(error) => return Err(error),
+        };
+        // A sample needs the solver's checkpoints. When they are not to be had, make the solver
+        // show a piece on chain, and run everything meanwhile.
+        checking.run_all(device, &self.worker)?;
+        if asked {
+            return Ok(None);
+        }
+        self.ask(task, number, trace, withheld.to_string()).map(Some)
+    }
+
+    fn begin(
+        &mut self,
+        task: TaskId,
+        record: &TaskRecord,
+        attempt: &AttemptRecord,
+    ) -> Result<Checking, Error> {
+        let fetched = self.library.get(&self.worker, task, record)?;
+        let published =
+            self.worker.contracts.published(task, record.attempts, attempt)?;
+        let store = self.worker.store.with_source(&published.artifacts)?;
+        let trace = attempt.commitment.trace;
+        let claim = match Claim::fetch(&store, &fetched.workload, &trace) {
+            Ok(claim) => Some(claim),
+            Err(error) => {
+                tracing::warn!(task, %error, "the checkpoint trace is not to be had");
+                None
+            }
+        };
+        let secret = self.worker.signer.private_salt(&trace);
+        let sample = self.audit.choose(fetched.workload.spec.segments(), &secret);
+        let all = matches!(self.audit, Audit::Everything) || claim.is_none();
+        let mut checking = Checking {
+            task,
+            attempt: record.attempts,
+            of: sample.len() as u32,
+            fetched,
+            store,
+            claim,
+            own: None,
+            sample,
+        };
+        if all {
+            checking.run_all(self.worker.device, &self.worker)?;
+        }
+        Ok(checking)
+    }
+
+    /// Demands a chunk of a withheld checkpoint.
+    fn ask(
+        &mut self,
+        task: TaskId,
+        attempt: Attempt,
+        trace: lockstep_protocol::Hash,
+        reason: String,
+    ) -> Result<Action, Error> {
+        let Some(checking) = &self.checking else {
+            unreachable!("a demand follows from an audit");
+        };
+        let content = checking.fetched.task.clone();
+        let spec = &content.spec;
+        let [a, b, ..] = self.worker.signer.private_salt(&trace);
+        let segment = u32::from(a) * spec.segments() / 256;
+        let slot = u32::from(b) * spec.slots / 256;
+        let fee = content.terms.demand_fee;
+        let message = Demand { task, attempt, content, trace, segment, slot, chunk: 0 };
+        let (demand, receipt) =
+            self.worker.contracts.dispute(&self.worker.signer, fee, &message)?;
+        Ok(Action::Demanded { demand, task, reason, receipt })
+    }
+
+    fn dispute(&mut self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
+        let Worker { contracts, .. } = &self.worker;
+        let now = contracts.now()?;
+        match record.game.turn() {
+            Some(Side::Challenger) => {
+                if record.clocks.expired(Side::Challenger, now.time, now.block) {
+                    return Ok(None);
+                }
+                let revealed = match self.worker.last_move(id, record)? {
+                    Some(Move::Reveal(bytes)) => bytes,
+                    _ => Vec::new(),
+                };
+                let (target, files) = self.case(record)?;
+                let mv = player::challenge(&record.game, files, *target, &revealed)?;
+                match mv {
+                    Some(mv) => self.worker.play(id, record, mv).map(Some),
+                    None => Ok(None),
+                }
+            }
+            Some(Side::Defender) => self.worker.claim_timeout(id, record, now, Side::Challenger),
+            None => self.collect(id, record),
+        }
+    }
+
+    /// Takes what a dispute that is over owes, and removes it.
+    fn collect(&self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
+        let Worker { signer, contracts, .. } = &self.worker;
+        if record.owed_challenger > 0 {
+            let (amount, receipt) = contracts.dispute(signer, 0, &Withdraw { dispute: id })?;
+            return Ok(Some(Action::Withdrew { money: Money::Bond, amount, receipt }));
+        }
+        if record.share == Share::Earned {
+            if !self.shares_payable(record.task, record.attempt)? {
+                return Ok(None);
+            }
+            let (amount, receipt) = contracts.dispute(signer, 0, &ClaimShare { dispute: id })?;
+            return Ok(Some(Action::Withdrew { money: Money::Share, amount, receipt }));
+        }
+        if record.owed_solver > 0 {
+            return Ok(None);
+        }
+        let ((), receipt) = contracts.dispute(signer, 0, &Prune { dispute: id })?;
+        Ok(Some(Action::Pruned { what: format!("dispute {id}"), receipt }))
+    }
+
+    fn demand(&self, id: DemandId, record: &DemandRecord) -> Result<Option<Action>, Error> {
+        let Worker { signer, contracts, .. } = &self.worker;
+        let now = contracts.now()?;
+        if record.status == DemandStatus::Waiting {
+            if !record.expired(now.time, now.block) {
+                return Ok(None);
+            }
+            let ((), receipt) = contracts.dispute(signer, 0, &ExpireDemand { demand: id })?;
+            return Ok(Some(Action::ExpiredDemand { demand: id, receipt }));
+        }
+        if record.owed_demander > 0 {
+            let (amount, receipt) = contracts.dispute(signer, 0, &WithdrawFee { demand: id })?;
+            return Ok(Some(Action::Withdrew { money: Money::Fee, amount, receipt }));
+        }
+        if record.share == Share::Earned {
+            if !self.shares_payable(record.task, record.attempt)? {
+                return Ok(None);
+            }
+            let message = ClaimDemandShare { demand: id };
+            let (amount, receipt) = contracts.dispute(signer, 0, &message)?;
+            return Ok(Some(Action::Withdrew { money: Money::Share, amount, receipt }));
+        }
+        if record.owed_solver > 0 {
+            return Ok(None);
+        }
+        // An answered demand stays until the audit it belongs to is over: it keeps the
+        // challenger from asking again.
+        let attempt = contracts.attempt(record.task, record.attempt)?;
+        if attempt.is_some_and(|a| a.status == AttemptStatus::Committed) {
+            return Ok(None);
+        }
+        let ((), receipt) = contracts.dispute(signer, 0, &PruneDemand { demand: id })?;
+        Ok(Some(Action::Pruned { what: format!("demand {id}"), receipt }))
+    }
+
+    fn shares_payable(&self, task: TaskId, attempt: Attempt) -> Result<bool, Error> {
+        let record = self.worker.contracts.attempt(task, attempt)?;
+        Ok(record.is_some_and(|record| record.challenges == 0))
+    }
+
+    /// The files to dispute with, and the segment that is known to be wrong.
+    fn case(&mut self, record: &DisputeRecord) -> Result<&mut (Option<u32>, Files), Error> {
+        let key = (record.task, record.attempt);
+        if !self.cases.contains_key(&key) {
+            let case = self.prepare(record)?;
+            self.cases.insert(key, case);
+        }
+        Ok(self.cases.get_mut(&key).expect("the case was prepared above"))
+    }
+
+    fn prepare(&mut self, record: &DisputeRecord) -> Result<(Option<u32>, Files), Error> {
+        let Worker { contracts, local, device, .. } = &self.worker;
+        let missing = || Error::Run(crate::run::Error::NoFile("the disputed attempt".into()));
+        let task = contracts.task(record.task)?.ok_or_else(missing)?;
+        let attempt = contracts.attempt(record.task, record.attempt)?.ok_or_else(missing)?;
+        let published = contracts.published(record.task, record.attempt, &attempt)?;
+        let trace = attempt.commitment.trace;
+        let verdict = local.verdict(record.task, record.attempt, &trace)?;
+        let device = *device;
+        let fetched = self.library.get(&self.worker, record.task, &task)?;
+        let store = self.worker.store.with_source(&published.artifacts)?;
+        let (target, checkpoints) = match (Claim::fetch(&store, &fetched.workload, &trace), verdict) {
+            (Ok(Claim { mut checkpoints }), Some(Verdict::Wrong { segment, state })) => {
+                if let Some(entry) = checkpoints.get_mut(segment as usize) {
+                    *entry = state;
+                }
+                (Some(segment), checkpoints)
+            }
+            _ => (None, self.worker.local.checkpoints(&fetched.workload.spec.hash())?),
+        };
+        let files = Files::new(fetched.workload, device, store, checkpoints, None)?;
+        Ok((target, files))
+    }
+}

@@ -1,0 +1,141 @@
+//! Which tasks a solver takes.
+
+use crate::run::workload::Workload;
+use lockstep_interface::{Balance, Millis, Terms};
+use lockstep_protocol::program::{Node, Program};
+use std::fmt;
+
+/// What a solver wants and can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appetite {
+    /// Lowest price for any task.
+    pub min_price: Balance,
+    /// Lowest price for 10^12 scalar operations.
+    pub price_per_tera: Balance,
+    /// Scalar operations that this machine does in a second.
+    pub speed: u64,
+    /// Bytes that a task's values may take.
+    pub memory: u64,
+    /// Highest stake to put at risk for a task.
+    pub max_stake: Balance,
+    /// How much stake may be deposited for a task when the free stake does not suffice.
+    pub top_up: Balance,
+}
+
+impl Default for Appetite {
+    fn default() -> Appetite {
+        Appetite {
+            min_price: 0,
+            price_per_tera: 0,
+            speed: 10_000_000_000,
+            memory: 8 << 30,
+            max_stake: Balance::MAX,
+            top_up: 0,
+        }
+    }
+}
+
+/// Why a task was passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// It pays too little yet.
+    Price {
+        /// What it pays now.
+        now: Balance,
+        /// What it would have to pay.
+        want: Balance,
+    },
+    /// Its stake is higher than the solver's limit.
+    TooMuchAtRisk(Balance),
+    /// The free stake does not suffice.
+    Stake {
+        /// What the task asks.
+        need: Balance,
+        /// What is free.
+        have: Balance,
+    },
+    /// It takes longer than its terms allow.
+    Time {
+        /// Expected milliseconds.
+        need: Millis,
+        /// Milliseconds from acceptance to the deadline.
+        have: Millis,
+    },
+    /// It needs more memory than the limit.
+    Memory(u64),
+    /// A file is absent, wrong, or the program is refused.
+    Files(String),
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Skip::Price { now, want } => write!(f, "pays {now} now and would have to pay {want}"),
+            Skip::TooMuchAtRisk(stake) => write!(f, "asks a stake of {stake}, above the limit"),
+            Skip::Stake { need, have } => write!(
+                f,
+                "asks a stake of {need} and {have} is free; deposit more with `lockstep stake deposit`"
+            ),
+            Skip::Time { need, have } => {
+                write!(f, "takes about {} s and allows {} s", need / 1000, have / 1000)
+            }
+            Skip::Memory(bytes) => write!(f, "needs {bytes} bytes of memory, above the limit"),
+            Skip::Files(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl Appetite {
+    pub(super) fn terms(&self, terms: &Terms, price: Balance) -> Result<(), Skip> {
+        if terms.stake > self.max_stake {
+            return Err(Skip::TooMuchAtRisk(terms.stake));
+        }
+        if price < self.min_price {
+            return Err(Skip::Price { now: price, want: self.min_price });
+        }
+        Ok(())
+    }
+
+    pub(super) fn workload(
+        &self,
+        workload: &Workload,
+        terms: &Terms,
+        price: Balance,
+    ) -> Result<(), Skip> {
+        let steps = workload.spec.steps as u128;
+        let operations = operations(&workload.program) as u128 * steps;
+        let want = operations.saturating_mul(self.price_per_tera) / 1_000_000_000_000;
+        if price < want {
+            return Err(Skip::Price { now: price, want });
+        }
+        let need = (operations * 1000 / self.speed.max(1) as u128) as Millis;
+        if need > terms.work {
+            return Err(Skip::Time { need, have: terms.work });
+        }
+        let bytes = memory(&workload.program);
+        if bytes > self.memory {
+            return Err(Skip::Memory(bytes));
+        }
+        Ok(())
+    }
+}
+
+/// Scalar operations of one step of a program: reads and operations of every body, as often as
+/// they are carried out.
+pub fn operations(program: &Program) -> u64 {
+    let cost = |node: &Node| {
+        let body = match node {
+            Node::Source(_) => return 0,
+            Node::Map(body) => body,
+            Node::Fold(fold) => &fold.body,
+        };
+        let each = (body.ops.len() + body.reads.len()).max(1) as u64;
+        node.len().saturating_mul(node.reduction()).saturating_mul(each)
+    };
+    program.nodes.iter().map(cost).fold(0, u64::saturating_add)
+}
+
+/// Bytes of all values of one step of a program, an upper bound of what an engine holds.
+pub fn memory(program: &Program) -> u64 {
+    program.nodes.iter().map(Node::bytes).fold(0, u64::saturating_add)
+}

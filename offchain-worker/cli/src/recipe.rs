@@ -1,0 +1,122 @@
+//! Recipes on disk become tasks: the bridge between the model builder and the worker.
+
+use anyhow::{bail, Context, Result};
+use lockstep_agent::run::workload::{state_file, Workload};
+use lockstep_agent::run::Device;
+use lockstep_graph::recipe::{Pass, Recipe, Task};
+use lockstep_graph::{training::metric, Kind};
+use lockstep_protocol::eval::{Blob, Inputs};
+use lockstep_protocol::program::Program;
+use lockstep_protocol::task::{Dataset, TaskSpec};
+use lockstep_protocol::Hash;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A recipe, built.
+pub struct Made {
+    /// What the graph made of it.
+    pub task: Task,
+    /// What the worker runs.
+    pub workload: Workload,
+}
+
+/// How a model did on held-out records.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Score {
+    /// Records read.
+    pub seen: u32,
+    /// Records whose label was the most likely class; absent for a model that does not classify.
+    pub correct: Option<u32>,
+    /// Mean loss over the records.
+    pub loss: f64,
+}
+
+impl Score {
+    /// The share of records that were right.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.correct.map(|correct| correct as f64 / self.seen as f64)
+    }
+}
+
+/// Reads a recipe and builds its task.
+///
+/// # Errors
+/// What is wrong with the recipe, and where.
+pub fn make(path: &Path) -> Result<Made> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the recipe {}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let task = Recipe::from_toml(&text)
+        .and_then(|recipe| recipe.build(folder))
+        .with_context(|| format!("in the recipe {}", path.display()))?;
+    let workload = workload(&task);
+    Ok(Made { task, workload })
+}
+
+/// The worker's view of a built task.
+fn workload(task: &Task) -> Workload {
+    let program = task.built.program.clone();
+    let genesis = task.built.genesis();
+    let tensors: Vec<&[u8]> = genesis.iter().map(Vec::as_slice).collect();
+    let spec = TaskSpec {
+        program: program.root(),
+        nodes: program.nodes.len() as u32,
+        slots: program.slots,
+        genesis: *blake3::hash(&state_file(&tensors)).as_bytes(),
+        datasets: vec![Dataset {
+            root: *blake3::hash(&task.train.bytes).as_bytes(),
+            records: task.train.records,
+            record_size: task.record_size,
+        }],
+        batch: task.batch,
+        steps: task.steps,
+        segment: task.segment,
+        seed: task.seed,
+    };
+    let inputs = Inputs {
+        seed: task.seed,
+        datasets: vec![Arc::new(task.train.bytes.clone())],
+        constants: blobs(&task.built.constants),
+    };
+    Workload { spec, program: Arc::new(program), inputs, genesis }
+}
+
+fn blobs(constants: &BTreeMap<Hash, Vec<u8>>) -> BTreeMap<Hash, Blob> {
+    let blob = |bytes: &Vec<u8>| Arc::new(bytes.clone()) as Blob;
+    constants.iter().map(|(hash, bytes)| (*hash, blob(bytes))).collect()
+}
+
+/// Evaluates a trained state on the recipe's held-out records.
+///
+/// # Errors
+/// When the recipe has none, or the state belongs to another model.
+pub fn evaluate(task: &Task, state: &[Vec<u8>], device: Device) -> Result<Score> {
+    let Some(Pass { built, test, steps }) = &task.evaluation else {
+        bail!("the recipe names no held-out records: set `data.test`");
+    };
+    let program: Program = built.program.clone();
+    let inputs = Inputs {
+        seed: task.seed,
+        datasets: vec![Arc::new(test.bytes.clone())],
+        constants: blobs(&built.constants),
+    };
+    let job = lockstep_engine::Job { program: Arc::new(program), inputs };
+    let mut engine = device.engine(job)?;
+    engine.load(&built.adopt(&task.built.slots, state)?)?;
+    (0..*steps).for_each(|step| engine.step(step));
+    let last = engine.state();
+    let word = |name: &str| {
+        let bytes = last.get(built.slot(name)?)?.first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*bytes))
+    };
+    let seen = word(metric::SEEN).context("the evaluation counts no records")?;
+    let loss = word(metric::LOSS_SUM).map_or(f64::NAN, |bits| f32::from_bits(bits) as f64);
+    Ok(Score { seen, correct: word(metric::CORRECT), loss: loss / seen as f64 })
+}
+
+/// Elements of all trained parameters.
+pub fn parameters(task: &Task) -> u64 {
+    let slots = task.built.slots.iter().filter(|slot| slot.kind == Kind::Parameter);
+    slots.map(|slot| slot.shape.iter().product::<usize>() as u64).sum()
+}

@@ -1,0 +1,143 @@
+//! Games through the real contract, and what the strategies in them play.
+
+use crate::world::World;
+use lockstep_agent::chain::Receipt;
+use lockstep_interface::dispute::{self, Error, Event};
+use lockstep_interface::{DisputeId, Logged};
+use lockstep_protocol::game::{Game, Move, Outcome, Phase, Refusal, Side};
+use scale::{Decode, Encode};
+
+impl World {
+    /// Plays a dispute out. Each player sees the position and what the chain says was revealed
+    /// last; a player that returns `None`, or a move that is refused, lets its time run out.
+    ///
+    /// The same moves are made in the protocol's own game, with which the contract must agree at
+    /// every position.
+    ///
+    /// # Panics
+    /// When the contract and the protocol disagree.
+    pub fn play(
+        &self,
+        dispute: DisputeId,
+        mut defender: impl FnMut(&Game) -> Option<Move>,
+        mut challenger: impl FnMut(&Game, &[u8]) -> Option<Move>,
+    ) -> Outcome {
+        let mut revealed = Vec::new();
+        loop {
+            let game = self.dispute(dispute).game;
+            let mv = match (game.turn(), game.phase) {
+                (Some(Side::Defender), _) => defender(&game),
+                (Some(Side::Challenger), _) => challenger(&game, &revealed),
+                (None, Phase::Over(outcome)) => return outcome,
+                (None, _) => unreachable!("a game without a turn is over"),
+            };
+            match mv.map(|mv| self.make(dispute, mv)) {
+                Some(Ok(Some(bytes))) => revealed = bytes,
+                Some(Ok(None)) => {}
+                Some(Err(_)) | None => self.time_out(dispute),
+            }
+        }
+    }
+
+    /// Makes a move for the side whose turn it is. Replies with what was revealed, as the chain's
+    /// events tell it.
+    ///
+    /// # Errors
+    /// Why the move is refused; the position is then unchanged.
+    ///
+    /// # Panics
+    /// When the contract and the protocol disagree, or it is nobody's turn.
+    pub fn make(&self, dispute: DisputeId, mv: Move) -> Result<Option<Vec<u8>>, Refusal> {
+        let before = self.dispute(dispute);
+        let turn = before.game.turn().expect("the game goes on");
+        let mut after = before.game.clone();
+        let ruling = after.play(turn, &mv);
+        let mover = match turn {
+            Side::Defender => before.solver,
+            Side::Challenger => before.challenger,
+        };
+        let message = dispute::Play {
+            dispute,
+            position: before.game.position,
+            mv,
+        };
+        let sent = self.tell(&self.signer(&mover), 0, &message);
+        let now = self.dispute(dispute);
+        match sent {
+            Ok(receipt) => {
+                assert_eq!(ruling, Ok(()), "the protocol refuses {:?}", message.mv);
+                assert_eq!(now.game, after, "the contract's position is the protocol's");
+                assert_eq!(receipt.deposit, 0, "a move moves no storage deposit");
+                let kind = format!("play {}", name(&message.mv));
+                let bytes = message.encoded_size() + 4;
+                self.gas.borrow_mut().add(&kind, receipt.weight, bytes);
+                Ok(self.revealed(&receipt))
+            }
+            Err(Error::Move(refusal)) => {
+                assert_eq!(ruling, Err(refusal), "the protocol allows {:?}", message.mv);
+                assert_eq!(now, before, "a refused move changes nothing");
+                Err(refusal)
+            }
+            Err(error) => panic!("the move was refused for another reason: {error}"),
+        }
+    }
+
+    /// Lets the side whose turn it is run out of time.
+    ///
+    /// # Panics
+    /// When a timeout is accepted too early or refused afterwards.
+    pub fn time_out(&self, dispute: DisputeId) {
+        let record = self.dispute(dispute);
+        let turn = record.game.turn().expect("the game goes on");
+        let claim = dispute::ClaimTimeout { dispute };
+        let anyone = self.person("bystander");
+        assert_eq!(self.tell(&anyone, 0, &claim), Err(Error::Running));
+        let end = record.clocks.since + record.clocks.left(turn);
+        if self.now().time <= end {
+            self.wait_until(end + 1);
+        }
+        while self.now().block <= record.clocks.since_block + record.clocks.min_blocks {
+            self.wait(1);
+        }
+        let receipt = self.tell(&anyone, 0, &claim).expect("the clock has expired");
+        assert_eq!(receipt.deposit, 0, "a timeout moves no storage deposit");
+        let winner = self.dispute(dispute).game.winner();
+        assert_eq!(winner, Some(turn.other()), "the side that stalled loses");
+    }
+
+    fn revealed(&self, receipt: &Receipt) -> Option<Vec<u8>> {
+        receipt
+            .events
+            .iter()
+            .filter(|event| event.contract == self.at().dispute)
+            .find_map(|event| {
+                let log: dispute::Log =
+                    Logged::decode(&mut &event.data[..]).expect("the event has its form");
+                match log.event {
+                    Event::Moved {
+                        mv: Move::Reveal(bytes),
+                        ..
+                    } => Some(bytes),
+                    _ => None,
+                }
+            })
+    }
+}
+
+/// What a move is called.
+pub fn name(mv: &Move) -> &'static str {
+    match mv {
+        Move::Reveal(_) => "Reveal",
+        Move::SelectSubtree { .. } => "SelectSubtree",
+        Move::SelectEntry { .. } => "SelectEntry",
+        Move::OpenSteps { .. } => "OpenSteps",
+        Move::OpenNodes { .. } => "OpenNodes",
+        Move::DisputeNodes => "DisputeNodes",
+        Move::DisputeState => "DisputeState",
+        Move::OpenNode { .. } => "OpenNode",
+        Move::ShowSlot(_) => "ShowSlot",
+        Move::OpenFold { .. } => "OpenFold",
+        Move::Prove { .. } => "Prove",
+        Move::ProveRecord { .. } => "ProveRecord",
+    }
+}
