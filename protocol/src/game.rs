@@ -1,4 +1,4 @@
-//! The dispute game as a pure state machine: section 3 of the design.
+//! The dispute game as a pure state machine: section 9 of `docs/specification.md`.
 //!
 //! The solver defends a commitment. The game walks down the trees of its claim, checkpoint, step,
 //! node, element, fold, until one scalar step is left that [`referee`](crate::referee) computes.

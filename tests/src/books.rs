@@ -117,12 +117,19 @@ impl World {
         let mut held = 0;
         for ((contract, owed), (free, deposit)) in at.iter().zip(owed).zip(books.initial) {
             let now = funds(contract);
-            assert_eq!(now.free - free, owed, "a contract's balance is what it owes");
+            assert_eq!(
+                now.free - free,
+                owed,
+                "a contract's balance is what it owes"
+            );
             held += now.held as i128 - deposit as i128;
         }
         for (who, charged) in &books.deposits {
             let name = self.signer(who);
-            assert!(*charged >= 0, "{name:?} gained {charged} of others' deposits");
+            assert!(
+                *charged >= 0,
+                "{name:?} gained {charged} of others' deposits"
+            );
         }
         let charged: i128 = books.deposits.values().sum();
         assert_eq!(held, charged, "deposits belong to those who were charged");

@@ -4,7 +4,8 @@ use crate::world::World;
 use lockstep_agent::chain::Receipt;
 use lockstep_interface::dispute::{self, Error, Event};
 use lockstep_interface::{DisputeId, Logged};
-use lockstep_protocol::game::{Game, Move, Outcome, Phase, Refusal, Side};
+use lockstep_protocol::game::{File, Game, Move, Outcome, Phase, Refusal, Side};
+use lockstep_protocol::{tree, Hash};
 use scale::{Decode, Encode};
 
 impl World {
@@ -99,7 +100,9 @@ impl World {
         while self.now().block <= record.clocks.since_block + record.clocks.min_blocks {
             self.wait(1);
         }
-        let receipt = self.tell(&anyone, 0, &claim).expect("the clock has expired");
+        let receipt = self
+            .tell(&anyone, 0, &claim)
+            .expect("the clock has expired");
         assert_eq!(receipt.deposit, 0, "a timeout moves no storage deposit");
         let winner = self.dispute(dispute).game.winner();
         assert_eq!(winner, Some(turn.other()), "the side that stalled loses");
@@ -139,5 +142,62 @@ pub fn name(mv: &Move) -> &'static str {
         Move::OpenFold { .. } => "OpenFold",
         Move::Prove { .. } => "Prove",
         Move::ProveRecord { .. } => "ProveRecord",
+    }
+}
+
+/// Where a challenger wants the game to go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Target {
+    /// The checkpoint.
+    pub segment: u32,
+    /// The step within its segment.
+    pub step: u32,
+    /// The node, or the slot when `state` is set.
+    pub node: u32,
+    /// Whether to dispute that the node trace ends in the state.
+    pub state: bool,
+    /// The element.
+    pub element: u64,
+    /// The step of the fold.
+    pub r: u32,
+}
+
+/// A challenger that leads the game to a place, whatever is right.
+pub fn towards(target: Target) -> impl FnMut(&Game, &[u8]) -> Option<Move> {
+    move |game, revealed| {
+        let search = &game.search;
+        if game.phase == Phase::Choose {
+            return Some(match target.state {
+                true => Move::DisputeState,
+                false => Move::DisputeNodes,
+            });
+        }
+        let entry = match search.file {
+            File::Checkpoints => target.segment.into(),
+            File::Steps => target.step.into(),
+            File::Nodes | File::State => target.node.into(),
+            File::Tensor => target.element,
+            File::Fold => target.r.into(),
+        };
+        let byte = entry * u64::from(search.width);
+        if search.span.count == 1 {
+            let first = search.span.byte_range(search.len).start;
+            return Some(Move::SelectEntry {
+                index: ((byte - first) / u64::from(search.width)) as u32,
+                chunk: revealed.to_vec(),
+            });
+        }
+        let values: Vec<Hash> = revealed
+            .chunks_exact(32)
+            .map(|value| value.try_into().expect("chunks have 32 bytes"))
+            .collect();
+        let index = tree::frontier(search.span)
+            .iter()
+            .position(|span| span.byte_range(search.len).contains(&byte))?;
+        Some(Move::SelectSubtree {
+            index: index as u32,
+            value: values[index],
+            siblings: tree::frontier_siblings(search.span, &values, index as u32),
+        })
     }
 }

@@ -173,7 +173,8 @@ impl World {
                 self.tell(&solver, 0, &message).expect("the solver is paid");
             }
             let message = escrow::PruneAttempt { task, attempt };
-            self.tell(&solver, 0, &message).expect("the attempt is over");
+            self.tell(&solver, 0, &message)
+                .expect("the attempt is over");
             let staker = self.contracts().staker(record.solver);
             if staker.expect("a getter answers") == stake::Staker::default()
                 && self.deposit(&record.solver) > 0
@@ -211,10 +212,7 @@ impl World {
 
     fn clear_dispute(&self, dispute: DisputeId) {
         let record = self.dispute(dispute);
-        let (solver, challenger) = (
-            self.signer(&record.solver),
-            self.signer(&record.challenger),
-        );
+        let (solver, challenger) = (self.signer(&record.solver), self.signer(&record.challenger));
         if record.share == dispute::Share::Earned {
             self.tell(&challenger, 0, &dispute::ClaimShare { dispute })
                 .expect("the share is paid");

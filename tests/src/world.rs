@@ -3,7 +3,7 @@
 use crate::books::Books;
 use crate::gas::Table;
 use ink_sandbox::frame_support::traits::fungible::Mutate;
-use ink_sandbox::frame_support::traits::tokens::{Fortitude, Precision, Preservation};
+use ink_sandbox::frame_support::traits::tokens::{Fortitude, Precision};
 use ink_sandbox::macros::DefaultSandboxRuntime as Runtime;
 use ink_sandbox::{pallet_balances, pallet_timestamp, AccountId32};
 use lockstep_agent::chain::bundle::Bundles;
@@ -137,7 +137,12 @@ impl World {
     pub fn person(&self, name: &str) -> Signer {
         let signer = Signer::dev(name);
         let account = signer.account();
-        if self.people.borrow_mut().insert(account, signer.clone()).is_none() {
+        if self
+            .people
+            .borrow_mut()
+            .insert(account, signer.clone())
+            .is_none()
+        {
             let owned = self.chain.funds(&account).expect("the chain answers");
             let missing = ENDOWMENT - owned.free.min(ENDOWMENT);
             self.chain.mint(&account, missing).expect("the chain mints");
@@ -177,6 +182,11 @@ impl World {
     /// The chain.
     pub fn chain(&self) -> &Embedded {
         &self.chain
+    }
+
+    /// What messages have cost so far.
+    pub fn gas(&self) -> Table {
+        self.gas.borrow().clone()
     }
 
     /// What an account can spend.
@@ -321,7 +331,6 @@ impl World {
                 Balances::burn_from(
                     &AccountId32::new(*account),
                     amount,
-                    Preservation::Preserve,
                     Precision::Exact,
                     Fortitude::Force,
                 )

@@ -36,7 +36,7 @@ mod selector;
 pub mod stake;
 pub mod terms;
 
-pub use message::{Garbled, Logged, Message};
+pub use message::{Garbled, Logged, Message, Signature};
 pub use selector::selector;
 pub use terms::{Bounds, Task, Terms, TermsFault};
 

@@ -35,6 +35,17 @@ pub trait Message: Encode {
     }
 }
 
+/// What a contract's metadata says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The message's name.
+    pub name: &'static str,
+    /// The four bytes that begin a call.
+    pub selector: [u8; 4],
+    /// The names of its arguments, in order.
+    pub arguments: &'static [&'static str],
+}
+
 /// Why a reply cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Garbled {
@@ -79,5 +90,12 @@ macro_rules! messages {
             const SELECTOR: [u8; 4] = $crate::selector($name);
             type Reply = $reply;
         }
-    )* };
+    )*
+        /// Every message of the contract.
+        pub const MESSAGES: &[$crate::Signature] = &[ $( $crate::Signature {
+            name: $name,
+            selector: $crate::selector($name),
+            arguments: &[ $( stringify!($field) ),* ],
+        } ),* ];
+    };
 }

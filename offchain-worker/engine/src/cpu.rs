@@ -2,6 +2,7 @@
 
 use crate::{checked, Engine, Error, Job};
 use buffer::Buffer;
+pub use describe::{describe, Description, MemoryUse, NodeCost};
 use kernel::Kernel;
 use lockstep_protocol::program::{Access, Node};
 use lockstep_protocol::step::{self, Reads};
@@ -15,6 +16,7 @@ mod affine;
 mod block;
 mod buffer;
 mod contraction;
+mod describe;
 mod exec;
 mod gemm;
 mod kernel;
@@ -118,13 +120,14 @@ impl Run<'_> {
     /// Computes one node, if the plan wants it.
     fn node(&mut self, n: usize, step: u32, team: Team) {
         let node = &self.job.program.nodes[n];
-        self.memory.write(n, |values, out| match (node, &self.kernels[n]) {
-            (Node::Source(source), _) => {
-                memory::write_source(source, n, &self.job.inputs, step, values, out)
-            }
-            (_, Some(kernel)) => kernel.run(values, team, out),
-            (_, None) => unreachable!("every map and fold has a kernel"),
-        });
+        self.memory
+            .write(n, |values, out| match (node, &self.kernels[n]) {
+                (Node::Source(source), _) => {
+                    memory::write_source(source, n, &self.job.inputs, step, values, out)
+                }
+                (_, Some(kernel)) => kernel.run(values, team, out),
+                (_, None) => unreachable!("every map and fold has a kernel"),
+            });
     }
 
     /// Computes every node that the plan wants.
@@ -215,5 +218,8 @@ impl Reads for Operands<'_> {
 }
 
 fn allocate(plan: &Plan) -> Vec<Buffer> {
-    plan.buffers.iter().map(|len| Buffer::zeroed(*len)).collect()
+    plan.buffers
+        .iter()
+        .map(|len| Buffer::zeroed(*len))
+        .collect()
 }

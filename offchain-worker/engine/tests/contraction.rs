@@ -55,7 +55,10 @@ fn matmul_agrees_at_every_tail() {
 #[test]
 fn matmul_agrees_across_blocks_of_k() {
     agree(&matmul(3, 35, 1100, [false, false], Rng::tame), "long k");
-    agree(&matmul(17, 3, 700, [true, true], Rng::tame), "long k, transposed");
+    agree(
+        &matmul(17, 3, 700, [true, true], Rng::tame),
+        "long k, transposed",
+    );
 }
 
 #[test]
@@ -131,7 +134,12 @@ fn convolution_and_its_gradients_agree() {
                 sketch.read(
                     x,
                     &image,
-                    &[out(0), red(0), window(2, var::RED + 1), window(3, var::RED + 2)],
+                    &[
+                        out(0),
+                        red(0),
+                        window(2, var::RED + 1),
+                        window(3, var::RED + 2),
+                    ],
                     0,
                 ),
                 sketch.read(w, &weights, &[out(1), red(0), red(1), red(2)], 0),
@@ -145,7 +153,12 @@ fn convolution_and_its_gradients_agree() {
                 sketch.read(
                     x,
                     &image,
-                    &[red(0), out(1), window(var::RED + 1, 2), window(var::RED + 2, 3)],
+                    &[
+                        red(0),
+                        out(1),
+                        window(var::RED + 1, 2),
+                        window(var::RED + 2, 3),
+                    ],
                     0,
                 ),
             ];
@@ -175,7 +188,10 @@ fn convolution_and_its_gradients_agree() {
                 let sum = body(&image, Dtype::F32, reads, &[], FMA.to_vec());
                 sketch.push(fold(sum, &[filters, kernel, kernel], Init::Word(0)));
             }
-            agree(&sketch.finish(), &format!("convolution {kernel} / {stride}"));
+            agree(
+                &sketch.finish(),
+                &format!("convolution {kernel} / {stride}"),
+            );
         }
     }
 }

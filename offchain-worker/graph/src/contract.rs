@@ -56,9 +56,8 @@ impl Subscripts {
         let (a, b) = inputs.split_once(',')?;
         let [a, b, out] = [a, b, out].map(|s| s.trim().chars().collect::<Vec<char>>());
         let unique = |s: &[char]| (1..s.len()).all(|k| !s[..k].contains(&s[k]));
-        let within = |s: &[char], t: &[char], u: &[char]| {
-            s.iter().all(|c| t.contains(c) || u.contains(c))
-        };
+        let within =
+            |s: &[char], t: &[char], u: &[char]| s.iter().all(|c| t.contains(c) || u.contains(c));
         let sound = [&a, &b, &out].into_iter().all(|s| unique(s))
             && within(&a, &b, &out)
             && within(&b, &a, &out)
@@ -131,10 +130,7 @@ impl Contraction {
         if depth > DEPTH {
             return self.chunked(graph, a, b, depth.div_ceil(DEPTH));
         }
-        let body = apply(
-            Scalar::Fma,
-            vec![Expr::Read(0), Expr::Read(1), Expr::Acc],
-        );
+        let body = apply(Scalar::Fma, vec![Expr::Read(0), Expr::Read(1), Expr::Acc]);
         self.kernel(graph, a, b, body)
     }
 
@@ -189,7 +185,9 @@ impl Contraction {
 /// that no run needs a guard.
 fn run_length(extent: usize, chunks: usize) -> usize {
     let longest = extent.div_ceil(chunks);
-    let divisor = (longest.div_ceil(4)..=longest).rev().find(|run| extent % run == 0);
+    let divisor = (longest.div_ceil(4)..=longest)
+        .rev()
+        .find(|run| extent.is_multiple_of(*run));
     divisor.unwrap_or(longest)
 }
 
@@ -222,7 +220,9 @@ impl Graph {
     /// # Panics
     /// When the shapes do not fit.
     pub fn matmul(&mut self, a: Value, b: Value) -> Value {
-        let batch: String = ('A'..).take(self.shape(a).len().saturating_sub(2)).collect();
+        let batch: String = ('A'..)
+            .take(self.shape(a).len().saturating_sub(2))
+            .collect();
         let shared = if self.shape(b).len() == 2 { "" } else { &batch };
         self.einsum(&format!("{batch}mk,{shared}kn->{batch}mn"), a, b)
     }

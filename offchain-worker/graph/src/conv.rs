@@ -138,7 +138,11 @@ impl Geometry {
         let to = channel(self.groups, 3, outputs, &self.member(3));
         let [height, width] = self.outputs;
         let contraction = Contraction {
-            shape: [&[rows.taps, columns.taps, inputs], &self.grouped(outputs)[..]].concat(),
+            shape: [
+                &[rows.taps, columns.taps, inputs],
+                &self.grouped(outputs)[..],
+            ]
+            .concat(),
             red: vec![self.batch, height, width],
             a: vec![
                 red(0),

@@ -25,6 +25,9 @@ pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 macro_rules! unary {
     ($($(#[$doc:meta])* $name:ident $scalar:ident;)*) => {$(
         $(#[$doc])*
+        ///
+        /// # Panics
+        /// When the elements are not f32.
         pub fn $name(&mut self, x: Value) -> Value {
             self.apply(Scalar::$scalar, &[x])
         }
@@ -36,7 +39,7 @@ macro_rules! binary {
         $(#[$doc])*
         ///
         /// # Panics
-        /// When the shapes do not broadcast to one.
+        /// When the shapes do not broadcast to one or the element types do not fit.
         pub fn $name(&mut self, a: Value, b: Value) -> Value {
             self.apply(Scalar::$scalar, &[a, b])
         }
@@ -112,6 +115,9 @@ impl Graph {
     }
 
     /// `max(x, 0)`; the gradient at 0 is 0.
+    ///
+    /// # Panics
+    /// When the elements are not f32.
     pub fn relu(&mut self, x: Value) -> Value {
         let zero = self.scalar(0.0);
         let root = self.maximum(x, zero);
@@ -121,7 +127,7 @@ impl Graph {
     /// `a * b + c`, rounded once.
     ///
     /// # Panics
-    /// When the shapes do not broadcast to one.
+    /// When the shapes do not broadcast to one or the element types do not fit.
     pub fn fma(&mut self, a: Value, b: Value, c: Value) -> Value {
         self.apply(Scalar::Fma, &[a, b, c])
     }
@@ -129,7 +135,7 @@ impl Graph {
     /// `a` where `condition` is not zero, else `b`.
     ///
     /// # Panics
-    /// When the shapes do not broadcast to one.
+    /// When the shapes do not broadcast to one or the element types do not fit.
     pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
         self.apply(Scalar::Select, &[condition, a, b])
     }
@@ -152,9 +158,8 @@ impl Graph {
     /// `scalar` of each element of `args`, broadcast to one shape.
     pub(crate) fn apply(&mut self, scalar: Scalar, args: &[Value]) -> Value {
         let shape = args.iter().fold(vec![], |shape, &a| {
-            broadcast_shape(&shape, self.shape(a)).unwrap_or_else(|| {
-                panic!("shapes {shape:?} and {:?} do not fit", self.shape(a))
-            })
+            broadcast_shape(&shape, self.shape(a))
+                .unwrap_or_else(|| panic!("shapes {shape:?} and {:?} do not fit", self.shape(a)))
         });
         let args: Vec<Value> = args.iter().map(|&a| self.broadcast(a, &shape)).collect();
         if let (Scalar::Mul, &[a, b]) = (scalar, &args[..]) {
@@ -167,6 +172,11 @@ impl Graph {
                 return a;
             }
         }
+        let types: Vec<Dtype> = args.iter().map(|&a| self.dtype(a)).collect();
+        assert!(
+            scalar.accepts(&types),
+            "{scalar:?} of element types {types:?}: convert them first"
+        );
         let last = self.dtype(*args.last().expect("a function has operands"));
         self.insert(Op::Apply(scalar), args, shape, scalar.output(last))
     }

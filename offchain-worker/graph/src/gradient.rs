@@ -67,11 +67,15 @@ impl Graph {
 
     /// Which values up to `loss` depend on a target.
     fn leading_to(&self, targets: &[Value], loss: Value) -> Vec<bool> {
-        let mut wanted = vec![false; loss.0 as usize + 1];
-        for id in 0..wanted.len() {
-            let value = Value(id as u32);
-            let inputs = &self.entry(value).inputs;
-            wanted[id] = targets.contains(&value) || inputs.iter().any(|i| wanted[i.0 as usize]);
+        let mut wanted = vec![false; self.len()];
+        for target in targets {
+            wanted[target.0 as usize] = true;
+        }
+        for id in 0..=loss.0 {
+            let inputs = &self.entry(Value(id)).inputs;
+            if inputs.iter().any(|i| wanted[i.0 as usize]) {
+                wanted[id as usize] = true;
+            }
         }
         wanted
     }
@@ -113,13 +117,20 @@ impl Graph {
                     start += len;
                     Some(graph.slice(upstream, *axis, start - len, len))
                 };
-                entry.inputs.iter().map(|&input| part(self, input)).collect()
+                entry
+                    .inputs
+                    .iter()
+                    .map(|&input| part(self, input))
+                    .collect()
             }
             (Op::Reduce(join, axes), Some(x)) => {
                 vec![Some(self.reduce_gradient(*join, axes, x, value, upstream))]
             }
             (Op::Custom(rule), _) => {
-                let (_, inputs) = entry.inputs.split_last().expect("the root is the last input");
+                let (_, inputs) = entry
+                    .inputs
+                    .split_last()
+                    .expect("the root is the last input");
                 let mut gradients = rule.0.gradient(self, inputs, value, upstream);
                 gradients.push(None);
                 gradients

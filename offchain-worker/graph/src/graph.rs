@@ -42,7 +42,7 @@ pub(crate) enum Join {
 /// How a value is computed from its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
-    State(usize),
+    State(State),
     Field(Field),
     Constant(Hash),
     Step,
@@ -126,7 +126,7 @@ pub(crate) struct Entry {
 pub struct Graph {
     entries: Vec<Entry>,
     known: HashMap<(Op, Vec<Value>, Vec<usize>, Dtype), Value>,
-    states: usize,
+    states: Vec<(Vec<usize>, Dtype)>,
     constants: BTreeMap<Hash, Vec<u8>>,
 }
 
@@ -153,9 +153,9 @@ impl Graph {
 
     /// A new state tensor and its value at the beginning of the step.
     pub fn state(&mut self, shape: &[usize], dtype: Dtype) -> (State, Value) {
-        let state = State(self.states);
-        self.states += 1;
-        let value = self.insert(Op::State(state.0), vec![], shape.to_vec(), dtype);
+        let state = State(self.states.len());
+        self.states.push((shape.to_vec(), dtype));
+        let value = self.insert(Op::State(state), vec![], shape.to_vec(), dtype);
         (state, value)
     }
 
@@ -210,6 +210,12 @@ impl Graph {
     /// The row-major position of every element, modulo 2^32, as `u32`.
     pub fn positions(&mut self, shape: &[usize]) -> Value {
         self.insert(Op::Positions, vec![], shape.to_vec(), Dtype::U32)
+    }
+
+    /// The dimensions and the element type of a state tensor.
+    pub fn state_type(&self, state: State) -> (&[usize], Dtype) {
+        let (shape, dtype) = &self.states[state.0];
+        (shape, *dtype)
     }
 
     pub(crate) fn entry(&self, value: Value) -> &Entry {

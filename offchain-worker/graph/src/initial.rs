@@ -54,7 +54,10 @@ impl Initial {
             Initial::Ones => vec![1.0; len],
             Initial::Uniform { bound } => {
                 let words = (0..).flat_map(|k| philox::stream(seed, domain, k));
-                words.take(len).map(|word| symmetric(word) * bound).collect()
+                words
+                    .take(len)
+                    .map(|word| symmetric(word) * bound)
+                    .collect()
             }
             Initial::Given(elements) => {
                 assert_eq!(elements.len(), len, "given elements");

@@ -98,7 +98,11 @@ impl Model {
     /// # Panics
     /// When `x` is a scalar.
     pub fn linear(&mut self, name: &str, x: Value, outputs: usize, initial: &Initial) -> Value {
-        let inputs = *self.graph.shape(x).last().expect("a linear layer needs an axis");
+        let inputs = *self
+            .graph
+            .shape(x)
+            .last()
+            .expect("a linear layer needs an axis");
         let weight = self.parameter(&format!("{name}.weight"), &[inputs, outputs], initial);
         let bias = self.parameter(&format!("{name}.bias"), &[outputs], &Initial::Zeros);
         self.graph.linear(x, weight, Some(bias))
@@ -109,7 +113,11 @@ impl Model {
     /// # Panics
     /// When `x` is a scalar.
     pub fn layer_norm(&mut self, name: &str, x: Value) -> Value {
-        let width = *self.graph.shape(x).last().expect("a layer norm needs an axis");
+        let width = *self
+            .graph
+            .shape(x)
+            .last()
+            .expect("a layer norm needs an axis");
         let gain = self.parameter(&format!("{name}.gain"), &[width], &Initial::Ones);
         let bias = self.parameter(&format!("{name}.bias"), &[width], &Initial::Zeros);
         self.graph.layer_norm(x, gain, bias, 1e-5)

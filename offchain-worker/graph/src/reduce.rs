@@ -1,6 +1,7 @@
 //! Sums, means and maxima over axes.
 
 use crate::graph::{Graph, Join, Op, Value};
+use lockstep_protocol::program::Dtype;
 
 impl Graph {
     /// The sum over `axes`, which disappear.
@@ -8,7 +9,7 @@ impl Graph {
     /// More than 64 terms are summed in strided lanes first, see [`crate::lower`].
     ///
     /// # Panics
-    /// When an axis does not exist.
+    /// When an axis does not exist, or the elements are not f32 (or, for sums, 32-bit integers).
     pub fn sum(&mut self, x: Value, axes: &[usize]) -> Value {
         let kept = self.reduce(Join::Sum, x, axes);
         self.squeeze(kept, axes)
@@ -17,7 +18,7 @@ impl Graph {
     /// The sum over `axes`, which keep extent 1.
     ///
     /// # Panics
-    /// When an axis does not exist.
+    /// When an axis does not exist, or the elements are not f32 (or, for sums, 32-bit integers).
     pub fn sum_keep(&mut self, x: Value, axes: &[usize]) -> Value {
         self.reduce(Join::Sum, x, axes)
     }
@@ -26,7 +27,7 @@ impl Graph {
     /// of terms.
     ///
     /// # Panics
-    /// When an axis does not exist.
+    /// When an axis does not exist, or the elements are not f32 (or, for sums, 32-bit integers).
     pub fn mean(&mut self, x: Value, axes: &[usize]) -> Value {
         let kept = self.mean_keep(x, axes);
         self.squeeze(kept, axes)
@@ -35,7 +36,7 @@ impl Graph {
     /// The mean over `axes`, which keep extent 1.
     ///
     /// # Panics
-    /// When an axis does not exist.
+    /// When an axis does not exist, or the elements are not f32 (or, for sums, 32-bit integers).
     pub fn mean_keep(&mut self, x: Value, axes: &[usize]) -> Value {
         let terms: usize = axes.iter().map(|&k| self.shape(x)[k]).product();
         let sum = self.sum_keep(x, axes);
@@ -46,7 +47,7 @@ impl Graph {
     /// gradient equally.
     ///
     /// # Panics
-    /// When an axis does not exist.
+    /// When an axis does not exist, or the elements are not f32 (or, for sums, 32-bit integers).
     pub fn max(&mut self, x: Value, axes: &[usize]) -> Value {
         let kept = self.max_keep(x, axes);
         self.squeeze(kept, axes)
@@ -55,7 +56,7 @@ impl Graph {
     /// The maximum over `axes`, which keep extent 1.
     ///
     /// # Panics
-    /// When an axis does not exist.
+    /// When an axis does not exist, or the elements are not f32 (or, for sums, 32-bit integers).
     pub fn max_keep(&mut self, x: Value, axes: &[usize]) -> Value {
         self.reduce(Join::Max, x, axes)
     }
@@ -72,6 +73,10 @@ impl Graph {
             return x;
         }
         let dtype = self.dtype(x);
+        assert!(
+            dtype == Dtype::F32 || (join == Join::Sum && dtype.size() == 4),
+            "a reduction of element type {dtype:?}: convert it first"
+        );
         self.insert(Op::Reduce(join, axes), vec![x], shape, dtype)
     }
 

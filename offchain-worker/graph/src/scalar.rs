@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 /// A function of 32-bit words, applied element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scalar {
+pub(crate) enum Scalar {
     /// `a + b` of f32.
     Add,
     /// `a - b` of f32.
@@ -69,7 +69,24 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// The type of the result where the first operand has type `first` and the last has `last`.
+    /// Whether operands may have these types.
+    pub(crate) fn accepts(self, types: &[Dtype]) -> bool {
+        let float = |&t: &Dtype| t == Dtype::F32;
+        match self {
+            Scalar::Same => true,
+            Scalar::Select => !float(&types[0]) && types[1] == types[2],
+            Scalar::IntAdd
+            | Scalar::Or
+            | Scalar::LtU
+            | Scalar::MinU
+            | Scalar::FromU32
+            | Scalar::FromI32
+            | Scalar::Philox => !types.iter().any(float),
+            _ => types.iter().all(float),
+        }
+    }
+
+    /// The type of the result where the last operand has type `last`.
     pub(crate) fn output(self, last: Dtype) -> Dtype {
         match self {
             Scalar::Eq

@@ -44,14 +44,17 @@ impl Schedule {
             };
             end + (1.0 - end) * above
         };
-        (0..steps).map(|step| (share(step) * peak as f64) as f32).collect()
+        (0..steps)
+            .map(|step| (share(step) * peak as f64) as f32)
+            .collect()
     }
 }
 
 /// `(1 + cos(pi t)) / 2` for t in 0..=1, as `cos^2` of half the angle by its Taylor series, which
 /// needs nothing of the platform's mathematical library.
 fn half_cosine(t: f64) -> f64 {
-    let square = (t * std::f64::consts::FRAC_PI_2).powi(2);
+    let half = t * std::f64::consts::FRAC_PI_2;
+    let square = half * half;
     let series = (1..=12).rev().fold(1.0, |sum, k| {
         let k = k as f64;
         1.0 - sum * square / ((2.0 * k - 1.0) * 2.0 * k)
@@ -110,6 +113,9 @@ mod tests {
         assert!(rates[3..].is_sorted_by(|a, b| a > b));
         assert!((rates[9] - 0.2).abs() < 1e-7);
         assert_eq!(Schedule::Constant.rates(0.5, 0, 3), [0.5; 3]);
-        assert_eq!(Schedule::Linear { end: 0.0 }.rates(1.0, 0, 3), [1.0, 0.5, 0.0]);
+        assert_eq!(
+            Schedule::Linear { end: 0.0 }.rates(1.0, 0, 3),
+            [1.0, 0.5, 0.0]
+        );
     }
 }

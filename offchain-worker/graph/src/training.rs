@@ -54,7 +54,13 @@ struct Slots {
 }
 
 impl Slots {
-    fn push(&mut self, graph: &Graph, (name, kind): (String, Kind), old: (State, Value), new: Value) {
+    fn push(
+        &mut self,
+        graph: &Graph,
+        (name, kind): (String, Kind),
+        old: (State, Value),
+        new: Value,
+    ) {
         let (state, value) = old;
         let shape = graph.shape(value).to_vec();
         let dtype = graph.dtype(value);
@@ -127,7 +133,10 @@ impl Model {
         for (parameter, gradient) in parameters.iter().zip(gradients) {
             let shape = graph.shape(parameter.value).to_vec();
             let names = optimizer.moments();
-            let old: Vec<(State, Value)> = names.iter().map(|_| graph.state(&shape, Dtype::F32)).collect();
+            let old: Vec<(State, Value)> = names
+                .iter()
+                .map(|_| graph.state(&shape, Dtype::F32))
+                .collect();
             let moments: Vec<Value> = old.iter().map(|&(_, value)| value).collect();
             let decays = shape.len() > 1;
             let (new, moments) =
@@ -138,7 +147,9 @@ impl Model {
             }
             slots.parameter(graph, parameter, new);
         }
-        slots.metric(graph, metric::LOSS, Dtype::F32, |g, old| g.running_mean(old, loss));
+        slots.metric(graph, metric::LOSS, Dtype::F32, |g, old| {
+            g.running_mean(old, loss)
+        });
         if let Some(hits) = objective.hits {
             let hits = graph.to_f32(hits);
             let accuracy = graph.mean(hits, &[0]);

@@ -64,7 +64,13 @@ impl Window {
             return Cover {
                 shape: vec![self.input],
                 walk: self.taps,
-                window: sum(1, &out(axis), -(self.dilation as i64), &tap, self.padding as i64),
+                window: sum(
+                    1,
+                    &out(axis),
+                    -(self.dilation as i64),
+                    &tap,
+                    self.padding as i64,
+                ),
                 tap,
                 guard: None,
                 start: 0,

@@ -10,14 +10,20 @@ use lockstep_protocol::eval::{Blob, Inputs};
 use std::{path::Path, sync::Arc};
 
 fn task(name: &str) -> Task {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits"));
+    let folder = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/digits"
+    ));
     let text = std::fs::read_to_string(folder.join(name)).unwrap();
     Recipe::from_toml(&text).unwrap().build(folder).unwrap()
 }
 
 fn engine(built: &Built, data: &Dataset, seed: u64) -> cpu::Cpu {
     let blob = |bytes: &Vec<u8>| Arc::new(bytes.clone()) as Blob;
-    let constants = built.constants.iter().map(|(hash, bytes)| (*hash, blob(bytes)));
+    let constants = built
+        .constants
+        .iter()
+        .map(|(hash, bytes)| (*hash, blob(bytes)));
     let job = Job {
         program: Arc::new(built.program.clone()),
         inputs: Inputs {
@@ -50,7 +56,11 @@ fn outcome(task: &Task) -> (f32, u32) {
     let loss = f32::from_bits(word(&task.built, &trained, metric::LOSS));
     let pass = task.evaluation.as_ref().unwrap();
     let state = pass.built.adopt(&task.built.slots, &trained).unwrap();
-    let judged = run(&mut engine(&pass.built, &pass.test, task.seed), &state, pass.steps);
+    let judged = run(
+        &mut engine(&pass.built, &pass.test, task.seed),
+        &state,
+        pass.steps,
+    );
     assert_eq!(word(&pass.built, &judged, metric::SEEN), 360);
     let correct = word(&pass.built, &judged, metric::CORRECT);
     println!("loss {loss}, {correct} of 360, {:?}", started.elapsed());
@@ -60,11 +70,17 @@ fn outcome(task: &Task) -> (f32, u32) {
 #[test]
 fn the_perceptron_reads_19_of_20_digits_it_has_never_seen() {
     let (loss, correct) = outcome(&task("mlp.toml"));
-    assert!(loss < 0.1 && correct >= 342, "loss {loss}, {correct} of 360");
+    assert!(
+        loss < 0.1 && correct >= 342,
+        "loss {loss}, {correct} of 360"
+    );
 }
 
 #[test]
 fn the_convolutional_network_reads_97_of_100_digits_it_has_never_seen() {
     let (loss, correct) = outcome(&task("cnn.toml"));
-    assert!(loss < 0.1 && correct >= 350, "loss {loss}, {correct} of 360");
+    assert!(
+        loss < 0.1 && correct >= 350,
+        "loss {loss}, {correct} of 360"
+    );
 }

@@ -15,22 +15,74 @@ fn functions_of_one_number() {
     type Number = fn(f64) -> f64;
     let cases: [(&str, f64, f64, Build, Number, Number); 13] = [
         ("neg", -2.0, 2.0, |g, x| g.neg(x), |x| -x, |_| -1.0),
-        ("abs", -2.0, 2.0, |g, x| g.abs(x), |x| x.abs(), |x| x.signum()),
-        ("sqrt", 0.1, 4.0, |g, x| g.sqrt(x), |x| x.sqrt(), |x| 0.5 / x.sqrt()),
-        ("rsqrt", 0.5, 4.0, |g, x| g.rsqrt(x), |x| x.powf(-0.5), |x| -0.5 * x.powf(-1.5)),
+        (
+            "abs",
+            -2.0,
+            2.0,
+            |g, x| g.abs(x),
+            |x| x.abs(),
+            |x| x.signum(),
+        ),
+        (
+            "sqrt",
+            0.1,
+            4.0,
+            |g, x| g.sqrt(x),
+            |x| x.sqrt(),
+            |x| 0.5 / x.sqrt(),
+        ),
+        (
+            "rsqrt",
+            0.5,
+            4.0,
+            |g, x| g.rsqrt(x),
+            |x| x.powf(-0.5),
+            |x| -0.5 * x.powf(-1.5),
+        ),
         ("exp", -3.0, 2.0, |g, x| g.exp(x), |x| x.exp(), |x| x.exp()),
         ("log", 0.2, 9.0, |g, x| g.log(x), |x| x.ln(), |x| 1.0 / x),
-        ("tanh", -3.0, 3.0, |g, x| g.tanh(x), |x| x.tanh(), |x| x.cosh().powi(-2)),
-        ("erf", -2.5, 2.5, |g, x| g.erf(x), erf, |x| FRAC_2_SQRT_PI * (-x * x).exp()),
+        (
+            "tanh",
+            -3.0,
+            3.0,
+            |g, x| g.tanh(x),
+            |x| x.tanh(),
+            |x| x.cosh().powi(-2),
+        ),
+        (
+            "erf",
+            -2.5,
+            2.5,
+            |g, x| g.erf(x),
+            erf,
+            |x| FRAC_2_SQRT_PI * (-x * x).exp(),
+        ),
         ("sin", -7.0, 7.0, |g, x| g.sin(x), |x| x.sin(), |x| x.cos()),
         ("cos", -7.0, 7.0, |g, x| g.cos(x), |x| x.cos(), |x| -x.sin()),
-        ("sigmoid", -6.0, 6.0, |g, x| g.sigmoid(x), |x| 1.0 / (1.0 + (-x).exp()), |x| {
-            (-x).exp() / (1.0 + (-x).exp()).powi(2)
-        }),
-        ("gelu", -4.0, 4.0, |g, x| g.gelu(x), |x| x * (1.0 + erf(x * FRAC_1_SQRT_2)) / 2.0, |x| {
-            (1.0 + erf(x * FRAC_1_SQRT_2)) / 2.0 + x * (-x * x / 2.0).exp() / (2.0 * PI).sqrt()
-        }),
-        ("relu", -2.0, 2.0, |g, x| g.relu(x), |x| x.max(0.0), |x| (x > 0.0) as u8 as f64),
+        (
+            "sigmoid",
+            -6.0,
+            6.0,
+            |g, x| g.sigmoid(x),
+            |x| 1.0 / (1.0 + (-x).exp()),
+            |x| (-x).exp() / (1.0 + (-x).exp()).powi(2),
+        ),
+        (
+            "gelu",
+            -4.0,
+            4.0,
+            |g, x| g.gelu(x),
+            |x| x * (1.0 + erf(x * FRAC_1_SQRT_2)) / 2.0,
+            |x| (1.0 + erf(x * FRAC_1_SQRT_2)) / 2.0 + x * (-x * x / 2.0).exp() / (2.0 * PI).sqrt(),
+        ),
+        (
+            "relu",
+            -2.0,
+            2.0,
+            |g, x| g.relu(x),
+            |x| x.max(0.0),
+            |x| (x > 0.0) as u8 as f64,
+        ),
     ];
     for (name, low, high, build, value, slope) in cases {
         Operation {
@@ -69,18 +121,42 @@ fn functions_of_two_numbers_broadcast() {
     type Build = fn(&mut Graph, Value, Value) -> Value;
     type Number = fn(f64, f64) -> f64;
     let cases: [(&str, Build, Number, [Number; 2]); 6] = [
-        ("add", |g, a, b| g.add(a, b), |a, b| a + b, [|_, _| 1.0, |_, _| 1.0]),
-        ("sub", |g, a, b| g.sub(a, b), |a, b| a - b, [|_, _| 1.0, |_, _| -1.0]),
-        ("mul", |g, a, b| g.mul(a, b), |a, b| a * b, [|_, b| b, |a, _| a]),
-        ("div", |g, a, b| g.div(a, b), |a, b| a / b, [|_, b| 1.0 / b, |a, b| -a / b / b]),
-        ("maximum", |g, a, b| g.maximum(a, b), f64::max, [
-            |a, b| (a > b) as u8 as f64,
-            |a, b| (a <= b) as u8 as f64,
-        ]),
-        ("minimum", |g, a, b| g.minimum(a, b), f64::min, [
-            |a, b| (a < b) as u8 as f64,
-            |a, b| (a >= b) as u8 as f64,
-        ]),
+        (
+            "add",
+            |g, a, b| g.add(a, b),
+            |a, b| a + b,
+            [|_, _| 1.0, |_, _| 1.0],
+        ),
+        (
+            "sub",
+            |g, a, b| g.sub(a, b),
+            |a, b| a - b,
+            [|_, _| 1.0, |_, _| -1.0],
+        ),
+        (
+            "mul",
+            |g, a, b| g.mul(a, b),
+            |a, b| a * b,
+            [|_, b| b, |a, _| a],
+        ),
+        (
+            "div",
+            |g, a, b| g.div(a, b),
+            |a, b| a / b,
+            [|_, b| 1.0 / b, |a, b| -a / b / b],
+        ),
+        (
+            "maximum",
+            |g, a, b| g.maximum(a, b),
+            f64::max,
+            [|a, b| (a > b) as u8 as f64, |a, b| (a <= b) as u8 as f64],
+        ),
+        (
+            "minimum",
+            |g, a, b| g.minimum(a, b),
+            f64::min,
+            [|a, b| (a < b) as u8 as f64, |a, b| (a >= b) as u8 as f64],
+        ),
     ];
     let shapes: [[&[usize]; 3]; 6] = [
         [&[3, 4], &[3, 4], &[3, 4]],
@@ -92,7 +168,10 @@ fn functions_of_two_numbers_broadcast() {
     ];
     for (name, build, value, slopes) in cases {
         for [a, b, y] in shapes {
-            let inputs = vec![Tensor::random(a, 0.5, 2.0, 2), Tensor::random(b, 0.5, 2.0, 3)];
+            let inputs = vec![
+                Tensor::random(a, 0.5, 2.0, 2),
+                Tensor::random(b, 0.5, 2.0, 3),
+            ];
             Operation {
                 name,
                 inputs,
@@ -100,9 +179,7 @@ fn functions_of_two_numbers_broadcast() {
                 forward: &|x| {
                     Tensor::from_fn(y, |at| value(x[0].broadcast_at(at), x[1].broadcast_at(at)))
                 },
-                backward: &|x, up| {
-                    broadcast_backward(x, up, &|k, v| slopes[k](v[0], v[1]))
-                },
+                backward: &|x, up| broadcast_backward(x, up, &|k, v| slopes[k](v[0], v[1])),
             }
             .check(TOLERANCE);
         }
@@ -138,7 +215,11 @@ fn functions_of_three_numbers_broadcast() {
             let [a, b, c] = [0, 1, 2].map(|k| &x[k]);
             Tensor::from_fn(&[3, 4], |at| {
                 let (a, b, c) = (a.broadcast_at(at), b.broadcast_at(at), c.broadcast_at(at));
-                if a < b { b } else { c }
+                if a < b {
+                    b
+                } else {
+                    c
+                }
             })
         },
         backward: &|x, up| {
@@ -152,10 +233,19 @@ fn functions_of_three_numbers_broadcast() {
 }
 
 /// `y[i, j, n] = sum over k of a[i, j, k] * b[k, n]`, by loops; `b` is read by `pick`.
-fn matmul(a: &Tensor, b: &Tensor, columns: usize, pick: impl Fn(usize, usize, usize) -> Vec<usize>) -> Tensor {
-    let &[batch, rows, depth] = &a.shape[..] else { panic!() };
+fn matmul(
+    a: &Tensor,
+    b: &Tensor,
+    columns: usize,
+    pick: impl Fn(usize, usize, usize) -> Vec<usize>,
+) -> Tensor {
+    let &[batch, rows, depth] = &a.shape[..] else {
+        panic!()
+    };
     Tensor::from_fn(&[batch, rows, columns], |at| {
-        (0..depth).map(|k| a.at(&[at[0], at[1], k]) * b.at(&pick(at[0], k, at[2]))).sum()
+        (0..depth)
+            .map(|k| a.at(&[at[0], at[1], k]) * b.at(&pick(at[0], k, at[2])))
+            .sum()
     })
 }
 
@@ -164,20 +254,45 @@ fn matrix_products() {
     type Pick = fn(usize, usize, usize) -> Vec<usize>;
     type Build = fn(&mut Graph, &[Value]) -> Value;
     let cases: [(&str, &[usize], &[usize], Build, Pick); 4] = [
-        ("one matrix for all", &[2, 3, 5], &[5, 4], |g, x| g.matmul(x[0], x[1]), |_, k, n| vec![k, n]),
-        ("a matrix each", &[2, 3, 5], &[2, 5, 4], |g, x| g.matmul(x[0], x[1]), |i, k, n| vec![i, k, n]),
-        ("a transposed matrix", &[2, 3, 5], &[4, 5], |g, x| {
-            let b = g.transpose(x[1]);
-            g.matmul(x[0], b)
-        }, |_, k, n| vec![n, k]),
-        ("in Einstein's notation", &[2, 3, 5], &[4, 2, 5], |g, x| {
-            g.einsum("imk,nik->imn", x[0], x[1])
-        }, |i, k, n| vec![n, i, k]),
+        (
+            "one matrix for all",
+            &[2, 3, 5],
+            &[5, 4],
+            |g, x| g.matmul(x[0], x[1]),
+            |_, k, n| vec![k, n],
+        ),
+        (
+            "a matrix each",
+            &[2, 3, 5],
+            &[2, 5, 4],
+            |g, x| g.matmul(x[0], x[1]),
+            |i, k, n| vec![i, k, n],
+        ),
+        (
+            "a transposed matrix",
+            &[2, 3, 5],
+            &[4, 5],
+            |g, x| {
+                let b = g.transpose(x[1]);
+                g.matmul(x[0], b)
+            },
+            |_, k, n| vec![n, k],
+        ),
+        (
+            "in Einstein's notation",
+            &[2, 3, 5],
+            &[4, 2, 5],
+            |g, x| g.einsum("imk,nik->imn", x[0], x[1]),
+            |i, k, n| vec![n, i, k],
+        ),
     ];
     for (name, a, b, build, pick) in cases {
         Operation {
             name,
-            inputs: vec![Tensor::random(a, -1.0, 1.0, 5), Tensor::random(b, -1.0, 1.0, 6)],
+            inputs: vec![
+                Tensor::random(a, -1.0, 1.0, 5),
+                Tensor::random(b, -1.0, 1.0, 6),
+            ],
             build: &|g, x| build(g, x),
             forward: &|x| matmul(&x[0], &x[1], 4, pick),
             backward: &|x, up| {
@@ -214,10 +329,14 @@ fn a_linear_layer() {
         },
         backward: &|x, up| {
             let dx = Tensor::from_fn(&[6, 5], |at| {
-                (0..3).map(|n| up.at(&[at[0], n]) * x[1].at(&[at[1], n])).sum()
+                (0..3)
+                    .map(|n| up.at(&[at[0], n]) * x[1].at(&[at[1], n]))
+                    .sum()
             });
             let dw = Tensor::from_fn(&[5, 3], |at| {
-                (0..6).map(|m| x[0].at(&[m, at[0]]) * up.at(&[m, at[1]])).sum()
+                (0..6)
+                    .map(|m| x[0].at(&[m, at[0]]) * up.at(&[m, at[1]]))
+                    .sum()
             });
             let db = Tensor::from_fn(&[3], |at| (0..6).map(|m| up.at(&[m, at[0]])).sum());
             vec![dx, dw, db]
@@ -230,7 +349,10 @@ fn a_linear_layer() {
 fn an_outer_product_sums_nothing() {
     Operation {
         name: "outer product",
-        inputs: vec![Tensor::random(&[3], -1.0, 1.0, 1), Tensor::random(&[4], -1.0, 1.0, 2)],
+        inputs: vec![
+            Tensor::random(&[3], -1.0, 1.0, 1),
+            Tensor::random(&[4], -1.0, 1.0, 2),
+        ],
         build: &|g, x| g.einsum("i,j->ij", x[0], x[1]),
         forward: &|x| Tensor::from_fn(&[3, 4], |at| x[0].at(&at[..1]) * x[1].at(&at[1..])),
         backward: &|x, up| {
@@ -244,7 +366,10 @@ fn an_outer_product_sums_nothing() {
 
 /// The position after a reduction over `axes`.
 fn reduced(at: &[usize], axes: &[usize]) -> Vec<usize> {
-    (0..at.len()).filter(|k| !axes.contains(k)).map(|k| at[k]).collect()
+    (0..at.len())
+        .filter(|k| !axes.contains(k))
+        .map(|k| at[k])
+        .collect()
 }
 
 #[test]
@@ -277,7 +402,9 @@ fn reductions_over_any_axes() {
                     sum
                 },
                 backward: &|_, up| {
-                    vec![Tensor::from_fn(shape, |at| scale * up.at(&reduced(at, axes)))]
+                    vec![Tensor::from_fn(shape, |at| {
+                        scale * up.at(&reduced(at, axes))
+                    })]
                 },
             }
             .check(TOLERANCE);
@@ -307,7 +434,11 @@ fn reductions_over_any_axes() {
                 vec![Tensor::from_fn(shape, |at| {
                     let to = reduced(at, axes);
                     let hit = (x[0].at(at) - max.at(&to)).abs() < 1e-12;
-                    if hit { up.at(&to) } else { 0.0 }
+                    if hit {
+                        up.at(&to)
+                    } else {
+                        0.0
+                    }
                 })]
             },
         }
@@ -339,7 +470,12 @@ fn softmax(x: &Tensor, axis: usize) -> Tensor {
 
 #[test]
 fn softmax_and_its_logarithm() {
-    for (shape, axis) in [(&[4, 7][..], 1), (&[4, 7], 0), (&[2, 3, 4], 1), (&[2, 90], 1)] {
+    for (shape, axis) in [
+        (&[4, 7][..], 1),
+        (&[4, 7], 0),
+        (&[2, 3, 4], 1),
+        (&[2, 90], 1),
+    ] {
         let along = |at: &[usize], k: usize| {
             let mut at = at.to_vec();
             at[axis] = k;
@@ -424,15 +560,24 @@ fn cross_entropy_and_picking() {
 fn mean_squared_error() {
     Operation {
         name: "mean_squared_error",
-        inputs: vec![Tensor::random(&[5, 20], -1.0, 1.0, 1), Tensor::random(&[5, 20], -1.0, 1.0, 2)],
+        inputs: vec![
+            Tensor::random(&[5, 20], -1.0, 1.0, 1),
+            Tensor::random(&[5, 20], -1.0, 1.0, 2),
+        ],
         build: &|g, x| g.mean_squared_error(x[0], x[1]),
         forward: &|x| {
             let square = |at: &Vec<usize>| (x[0].at(at) - x[1].at(at)).powi(2);
-            Tensor::new(&[], vec![positions(&[5, 20]).iter().map(square).sum::<f64>() / 100.0])
+            Tensor::new(
+                &[],
+                vec![positions(&[5, 20]).iter().map(square).sum::<f64>() / 100.0],
+            )
         },
         backward: &|x, up| {
             let slope = |at: &[usize]| up.data[0] * (x[0].at(at) - x[1].at(at)) / 50.0;
-            vec![Tensor::from_fn(&[5, 20], slope), Tensor::from_fn(&[5, 20], |at| -slope(at))]
+            vec![
+                Tensor::from_fn(&[5, 20], slope),
+                Tensor::from_fn(&[5, 20], |at| -slope(at)),
+            ]
         },
     }
     .check(TOLERANCE);
@@ -447,7 +592,9 @@ fn layer_norm() {
             let mean = |r| row(r).map(|(r, k)| x.at(&[r, k])).sum::<f64>() / width as f64;
             let deviation = |r| {
                 let m = mean(r);
-                let square = row(r).map(|(r, k)| (x.at(&[r, k]) - m).powi(2)).sum::<f64>();
+                let square = row(r)
+                    .map(|(r, k)| (x.at(&[r, k]) - m).powi(2))
+                    .sum::<f64>();
                 (square / width as f64 + epsilon as f64).sqrt()
             };
             ((0..4).map(mean).collect(), (0..4).map(deviation).collect())
@@ -501,12 +648,17 @@ fn an_embedding_reads_rows_and_its_gradient_scatters() {
         name: "embedding",
         inputs: vec![Tensor::random(&[5, 3], -1.0, 1.0, 1)],
         build: &|g, x| {
-            let bytes = ids.iter().flat_map(|id| (*id as u16).to_le_bytes()).collect();
+            let bytes = ids
+                .iter()
+                .flat_map(|id| (*id as u16).to_le_bytes())
+                .collect();
             let ids = g.constant(&[2, 3], lockstep_protocol::program::Dtype::U16, bytes);
             g.embedding(x[0], ids)
         },
         forward: &|x| {
-            Tensor::from_fn(&[2, 3, 3], |at| x[0].at(&[ids[at[0] * 3 + at[1]] as usize, at[2]]))
+            Tensor::from_fn(&[2, 3, 3], |at| {
+                x[0].at(&[ids[at[0] * 3 + at[1]] as usize, at[2]])
+            })
         },
         backward: &|_, up| {
             let mut table = Tensor::zeros(&[5, 3]);
@@ -545,15 +697,24 @@ fn dropout_follows_its_stream_and_its_gradient_the_same_mask() {
     let threshold = (rate as f64 * 2f64.powi(32)) as u32;
     let factor = |i: u64| {
         let word = philox::stream(SEED, domain, (step as u64) << 32 | i)[0];
-        if word < threshold { 0.0 } else { 1.0 / (1.0 - rate) }
+        if word < threshold {
+            0.0
+        } else {
+            1.0 / (1.0 - rate)
+        }
     };
-    let want: Vec<f32> = (0..200).map(|i| x.data[i as usize] as f32 * factor(i)).collect();
+    let want: Vec<f32> = (0..200)
+        .map(|i| x.data[i as usize] as f32 * factor(i))
+        .collect();
     let mask: Vec<f32> = (0..200).map(factor).collect();
     let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
     assert_eq!(words(&got[0]), bits(&want));
     assert_eq!(words(&got[1]), bits(&mask));
     let dropped = mask.iter().filter(|&&m| m == 0.0).count();
-    assert!((40..=80).contains(&dropped), "{dropped} of 200 dropped at rate 0.3");
+    assert!(
+        (40..=80).contains(&dropped),
+        "{dropped} of 200 dropped at rate 0.3"
+    );
 }
 
 #[test]
@@ -587,10 +748,33 @@ fn what_the_loss_does_not_depend_on_has_a_gradient_of_zeros() {
 #[test]
 fn the_first_of_equal_maxima_is_the_answer() {
     let mut bench = Bench::default();
-    let x = bench.input(&Tensor::new(&[3, 3], vec![1.0, 7.0, 7.0, -2.0, -3.0, -2.0, 0.0, 0.0, 1.0]));
+    let x = bench.input(&Tensor::new(
+        &[3, 3],
+        vec![1.0, 7.0, 7.0, -2.0, -3.0, -2.0, 0.0, 0.0, 1.0],
+    ));
     let labels = bench.words(&[3], &[1, 2, 2]);
     let (guess, hits) = (bench.graph.argmax(x), bench.graph.hits(x, labels));
     let got = bench.run(&[guess, hits], 0);
     assert_eq!(words(&got[0]), [1, 0, 2]);
     assert_eq!(words(&got[1]), [1, 0, 1]);
+}
+
+#[test]
+#[should_panic(expected = "Add of element types [U32, F32]: convert them first")]
+fn integers_and_numbers_do_not_mix() {
+    let mut bench = Bench::default();
+    let ids = bench.words(&[2], &[1, 2]);
+    let x = bench.input(&Tensor::zeros(&[2]));
+    bench.graph.add(ids, x);
+}
+
+#[test]
+#[should_panic(expected = "shapes [2, 3] and [2] do not fit")]
+fn shapes_that_do_not_broadcast_are_refused() {
+    let mut bench = Bench::default();
+    let (a, b) = (
+        bench.input(&Tensor::zeros(&[2, 3])),
+        bench.input(&Tensor::zeros(&[2])),
+    );
+    bench.graph.add(a, b);
 }

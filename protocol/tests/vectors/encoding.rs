@@ -30,8 +30,21 @@ pub fn vectors() -> Value {
         u64::MAX,
     ]
     .map(|value| json!({ "value": value, "hex": hex(&Compact(value).encode()) }));
-    let int = [0, -1, 1, -32, 32, -33, 8191, -8192, 8192, 1 << 40, i64::MAX, i64::MIN]
-        .map(|value| json!({ "value": value, "hex": hex(&Int(value).encode()) }));
+    let int = [
+        0,
+        -1,
+        1,
+        -32,
+        32,
+        -33,
+        8191,
+        -8192,
+        8192,
+        1 << 40,
+        i64::MAX,
+        i64::MIN,
+    ]
+    .map(|value| json!({ "value": value, "hex": hex(&Int(value).encode()) }));
     let programs = [samples::small(), samples::deep(), samples::wide()].map(|sample| {
         let nodes = sample.program.nodes.iter();
         json!({
@@ -66,18 +79,36 @@ fn values() -> Vec<Value> {
     }
     values.push(value("Node", Node::Map(every_operation())));
     let spec = spec();
-    let commitment = Commitment { trace: [0xa5; 32], state: [0x5a; 32] };
+    let commitment = Commitment {
+        trace: [0xa5; 32],
+        state: [0x5a; 32],
+    };
     values.push(value("TaskSpec", spec.clone()));
     values.push(value("Commitment", commitment));
-    let opening = Opening { chunk: vec![1, 2, 3], path: vec![[7; 32], [8; 32]] };
+    let opening = Opening {
+        chunk: vec![1, 2, 3],
+        path: vec![[7; 32], [8; 32]],
+    };
     values.push(value("Opening", opening.clone()));
     values.extend(moves(opening).into_iter().map(|mv| value("Move", mv)));
     values.push(value("Game", Game::new(&spec, &commitment)));
     let outcomes = [
-        Outcome { winner: Side::Defender, reason: Reason::Proven },
-        Outcome { winner: Side::Challenger, reason: Reason::Disproven { found: 0x0102_0304 } },
-        Outcome { winner: Side::Challenger, reason: Reason::MalformedNode },
-        Outcome { winner: Side::Defender, reason: Reason::Timeout },
+        Outcome {
+            winner: Side::Defender,
+            reason: Reason::Proven,
+        },
+        Outcome {
+            winner: Side::Challenger,
+            reason: Reason::Disproven { found: 0x0102_0304 },
+        },
+        Outcome {
+            winner: Side::Challenger,
+            reason: Reason::MalformedNode,
+        },
+        Outcome {
+            winner: Side::Defender,
+            reason: Reason::Timeout,
+        },
     ];
     values.extend(outcomes.map(|outcome| value("Phase", Phase::Over(outcome))));
     let refusals = [
@@ -95,7 +126,10 @@ fn values() -> Vec<Value> {
         Refusal::Operand(Unproven::Record),
     ];
     values.extend(refusals.map(|refusal| value("Refusal", refusal)));
-    values.push(value("Clocks", Clocks::new(3_600_000, 60_000, 10, 1_700_000_000_000, 42)));
+    values.push(value(
+        "Clocks",
+        Clocks::new(3_600_000, 60_000, 10, 1_700_000_000_000, 42),
+    ));
     values
 }
 
@@ -155,8 +189,16 @@ fn spec() -> TaskSpec {
         slots: 7,
         genesis: [2; 32],
         datasets: vec![
-            Dataset { root: [3; 32], records: 60_000, record_size: 788 },
-            Dataset { root: [4; 32], records: 1 << 40, record_size: 1 },
+            Dataset {
+                root: [3; 32],
+                records: 60_000,
+                record_size: 788,
+            },
+            Dataset {
+                root: [4; 32],
+                records: 1 << 40,
+                record_size: 1,
+            },
         ],
         batch: 64,
         steps: 100_000,
@@ -167,30 +209,65 @@ fn spec() -> TaskSpec {
 
 /// Every kind of move.
 fn moves(opening: Opening) -> Vec<Move> {
-    let operand = Operand { tensor: opening.clone(), element: opening.clone() };
+    let operand = Operand {
+        tensor: opening.clone(),
+        element: opening.clone(),
+    };
     vec![
         Move::Reveal((0..70).collect()),
-        Move::SelectSubtree { index: 63, value: [9; 32], siblings: vec![[10; 32]] },
-        Move::SelectEntry { index: 255, chunk: vec![5; 3] },
-        Move::OpenSteps { left: Some(opening.clone()), root: [11; 32], last: opening.clone() },
-        Move::OpenNodes { left: None, root: [12; 32] },
+        Move::SelectSubtree {
+            index: 63,
+            value: [9; 32],
+            siblings: vec![[10; 32]],
+        },
+        Move::SelectEntry {
+            index: 255,
+            chunk: vec![5; 3],
+        },
+        Move::OpenSteps {
+            left: Some(opening.clone()),
+            root: [11; 32],
+            last: opening.clone(),
+        },
+        Move::OpenNodes {
+            left: None,
+            root: [12; 32],
+        },
         Move::DisputeNodes,
         Move::DisputeState,
-        Move::OpenNode { node: vec![0, 3], program: opening.clone(), slot: Some(opening.clone()) },
+        Move::OpenNode {
+            node: vec![0, 3],
+            program: opening.clone(),
+            slot: Some(opening.clone()),
+        },
         Move::ShowSlot(opening.clone()),
-        Move::OpenFold { root: [13; 32], last: opening.clone() },
+        Move::OpenFold {
+            root: [13; 32],
+            last: opening.clone(),
+        },
         Move::Prove {
             left: None,
             node: vec![1, 2],
             operands: vec![None, Some(operand), None],
         },
-        Move::ProveRecord { node: vec![6], datasets: spec().datasets, record: opening },
+        Move::ProveRecord {
+            node: vec![6],
+            datasets: spec().datasets,
+            record: opening,
+        },
     ]
 }
 
 /// Bytes that decode leniently or not at all, and are refused where a node is expected.
 fn not_canonical() -> Value {
-    let node = Node::Map(samples::body(&[5], Dtype::F32, vec![], &[1], &[Op::FNeg(0)])).encode();
+    let node = Node::Map(samples::body(
+        &[5],
+        Dtype::F32,
+        vec![],
+        &[1],
+        &[Op::FNeg(0)],
+    ))
+    .encode();
     let mut longer = node.clone();
     longer.push(0);
     // The first dimension, 5, in the two-byte mode.

@@ -16,7 +16,12 @@ const SHOWN: usize = 2048;
 const RANDOM: u64 = 8;
 
 pub fn vectors() -> Value {
-    let fixed = [(samples::small(), 5), (samples::deep(), 2), (samples::wide(), 1)];
+    let fixed = [
+        (samples::small(), 5),
+        (samples::deep(), 2),
+        (samples::wide(), 1),
+        (samples::functions(), 1),
+    ];
     let random = (0..RANDOM).map(|seed| (samples::random(seed), 2));
     fixed
         .into_iter()
@@ -26,7 +31,12 @@ pub fn vectors() -> Value {
 }
 
 fn program(sample: Sample, steps: u32) -> Value {
-    let Case { program, inputs, mut state, .. } = sample.case();
+    let Case {
+        program,
+        inputs,
+        mut state,
+        ..
+    } = sample.case();
     inputs.check(&program).expect("the sample has its inputs");
     let steps = (0..steps).map(|step| {
         let values = run(&program, step, &inputs, &state);
@@ -78,6 +88,9 @@ fn shown_or_rule(bytes: &[u8]) -> Value {
     if bytes.len() <= SHOWN {
         return json!({ "hex": hex(bytes) });
     }
-    assert!(bytes.iter().enumerate().all(|(i, byte)| *byte == (i % 251) as u8));
+    assert!(bytes
+        .iter()
+        .enumerate()
+        .all(|(i, byte)| *byte == (i % 251) as u8));
     json!({ "length": bytes.len() })
 }

@@ -37,35 +37,166 @@ enum Lie {
 }
 
 pub fn vectors() -> Value {
-    let small = Task { name: "small", sample: samples::small(), steps: 5, segment: 2 };
-    let checkpoints = Task { name: "checkpoints", sample: samples::deep(), steps: 66, segment: 2 };
-    let steps = Task { name: "steps", sample: samples::deep(), steps: 34, segment: 34 };
-    let wide = Task { name: "wide", sample: samples::wide(), steps: 1, segment: 1 };
-    let element = |step, node, element| Fault::Element { step, node, element };
-    let fold = |step, node, element, r| Fault::Accumulator { step, node, element, r };
+    let small = Task {
+        name: "small",
+        sample: samples::small(),
+        steps: 5,
+        segment: 2,
+    };
+    let checkpoints = Task {
+        name: "checkpoints",
+        sample: samples::deep(),
+        steps: 66,
+        segment: 2,
+    };
+    let steps = Task {
+        name: "steps",
+        sample: samples::deep(),
+        steps: 34,
+        segment: 34,
+    };
+    let wide = Task {
+        name: "wide",
+        sample: samples::wide(),
+        steps: 1,
+        segment: 1,
+    };
+    let element = |step, node, element| Fault::Element {
+        step,
+        node,
+        element,
+    };
+    let fold = |step, node, element, r| Fault::Accumulator {
+        step,
+        node,
+        element,
+        r,
+    };
     let games = [
-        ("a checkpoint", &small, Lie::Defender, Fault::Checkpoint { segment: 1 }, false),
-        ("a step's state", &small, Lie::Challenger, Fault::Step { step: 1 }, false),
-        ("a slot", &small, Lie::Defender, Fault::State { step: 3, slot: 1 }, true),
-        ("a state source", &small, Lie::Defender, element(4, 0, 5), false),
-        ("a state source, rightly", &small, Lie::Challenger, element(2, 1, 0), true),
+        (
+            "a checkpoint",
+            &small,
+            Lie::Defender,
+            Fault::Checkpoint { segment: 1 },
+            false,
+        ),
+        (
+            "a step's state",
+            &small,
+            Lie::Challenger,
+            Fault::Step { step: 1 },
+            false,
+        ),
+        (
+            "a slot",
+            &small,
+            Lie::Defender,
+            Fault::State { step: 3, slot: 1 },
+            true,
+        ),
+        (
+            "a state source",
+            &small,
+            Lie::Defender,
+            element(4, 0, 5),
+            false,
+        ),
+        (
+            "a state source, rightly",
+            &small,
+            Lie::Challenger,
+            element(2, 1, 0),
+            true,
+        ),
         ("a batch", &small, Lie::Defender, element(2, 2, 7), true),
-        ("a batch, rightly", &small, Lie::Challenger, element(4, 3, 2), false),
+        (
+            "a batch, rightly",
+            &small,
+            Lie::Challenger,
+            element(4, 3, 2),
+            false,
+        ),
         ("a constant", &small, Lie::Defender, element(1, 4, 2), false),
         ("the step", &small, Lie::Challenger, element(3, 5, 0), false),
         ("the seed", &small, Lie::Defender, element(1, 6, 1), false),
         ("a map", &small, Lie::Defender, element(2, 13, 0), true),
-        ("a map, rightly", &small, Lie::Challenger, element(0, 11, 4), false),
-        ("a fold's first step", &small, Lie::Defender, fold(1, 8, 3, 0), false),
-        ("a fold's later step", &small, Lie::Challenger, fold(2, 8, 0, 3), true),
-        ("a guarded step", &small, Lie::Challenger, fold(3, 9, 0, 1), false),
-        ("a fold of one step", &small, Lie::Defender, fold(4, 10, 1, 0), false),
-        ("files of two chunks", &checkpoints, Lie::Defender, fold(65, 33, 1, 256), true),
-        ("the first step of a chunk", &steps, Lie::Defender, element(32, 34, 299), true),
-        ("the last step", &steps, Lie::Challenger, fold(33, 33, 0, 299), false),
-        ("the last of 65 chunks", &wide, Lie::Defender, element(0, 2, 65_999), false),
-        ("the first of 65 chunks", &wide, Lie::Challenger, element(0, 2, 0), true),
-        ("a record of several chunks", &wide, Lie::Challenger, element(0, 1, 759), false),
+        (
+            "a map, rightly",
+            &small,
+            Lie::Challenger,
+            element(0, 11, 4),
+            false,
+        ),
+        (
+            "a fold's first step",
+            &small,
+            Lie::Defender,
+            fold(1, 8, 3, 0),
+            false,
+        ),
+        (
+            "a fold's later step",
+            &small,
+            Lie::Challenger,
+            fold(2, 8, 0, 3),
+            true,
+        ),
+        (
+            "a guarded step",
+            &small,
+            Lie::Challenger,
+            fold(3, 9, 0, 1),
+            false,
+        ),
+        (
+            "a fold of one step",
+            &small,
+            Lie::Defender,
+            fold(4, 10, 1, 0),
+            false,
+        ),
+        (
+            "files of two chunks",
+            &checkpoints,
+            Lie::Defender,
+            fold(65, 33, 1, 256),
+            true,
+        ),
+        (
+            "the first step of a chunk",
+            &steps,
+            Lie::Defender,
+            element(32, 34, 299),
+            true,
+        ),
+        (
+            "the last step",
+            &steps,
+            Lie::Challenger,
+            fold(33, 33, 0, 299),
+            false,
+        ),
+        (
+            "the last of 65 chunks",
+            &wide,
+            Lie::Defender,
+            element(0, 2, 65_999),
+            false,
+        ),
+        (
+            "the first of 65 chunks",
+            &wide,
+            Lie::Challenger,
+            element(0, 2, 0),
+            true,
+        ),
+        (
+            "a record of several chunks",
+            &wide,
+            Lie::Challenger,
+            element(0, 1, 759),
+            false,
+        ),
     ];
     let summaries = [&small, &checkpoints, &steps, &wide].map(task);
     let mut played: Vec<Value> = games
@@ -97,7 +228,10 @@ fn task(task: &Task) -> Value {
 
 fn game(about: &str, task: &Task, lie: Lie, fault: Fault, refusals: bool) -> Value {
     let (honest, liar) = (task.run(None), task.run(Some(fault)));
-    assert!(liar.commitment() != honest.commitment(), "{about}: the fault reaches the commitment");
+    assert!(
+        liar.commitment() != honest.commitment(),
+        "{about}: the fault reaches the commitment"
+    );
     let (defender, challenger) = match lie {
         Lie::Defender => (&liar, &honest),
         Lie::Challenger => (&honest, &liar),
@@ -126,43 +260,54 @@ fn malformed(task: &Task) -> [Value; 2] {
     let node = &task.sample.program.nodes[NODE];
     let mut longer = node.encode();
     longer.push(0);
-    let Node::Map(mut body) = node.clone() else { unreachable!("the node is a map") };
+    let Node::Map(mut body) = node.clone() else {
+        unreachable!("the node is a map")
+    };
     body.reads[1].node = NODE as u32;
     let itself = Node::Map(body).encode();
-    [("an encoding with a byte too many", longer), ("a node that reads itself", itself)].map(
-        |(about, bytes)| {
-            let honest = task.run(None);
-            let liar = task.run(Some(Fault::Element { step: 2, node: NODE as u32, element: 4 }));
-            let mut file = honest.program.file();
-            file[NODE * 32..][..32].copy_from_slice(&tree::hash(&bytes));
-            let spec = TaskSpec { program: tree::hash(&file), ..honest.spec.clone() };
-            let mut table = Table::new(about, task, &spec, &honest, false);
-            let mut defend = honest_defender(&honest);
-            let mut challenge = honest_challenger(&liar, None);
-            while let Some(turn) = table.game.turn() {
-                let mv = match turn {
-                    Side::Defender if table.game.phase == Phase::OpenNode => Move::OpenNode {
-                        node: bytes.clone(),
-                        program: tree::prove_open(&file, NODE as u64 * 32),
-                        slot: None,
-                    },
-                    Side::Defender => defend(&table.game).expect("it is the defender's turn"),
-                    Side::Challenger => challenge(&table.game, &table.revealed)
-                        .expect("it is the challenger's turn"),
-                };
-                table.play(turn, mv);
-            }
-            assert_eq!(table.game.winner(), Some(Side::Challenger));
-            table.record()
-        },
-    )
+    [
+        ("an encoding with a byte too many", longer),
+        ("a node that reads itself", itself),
+    ]
+    .map(|(about, bytes)| {
+        let honest = task.run(None);
+        let liar = task.run(Some(Fault::Element {
+            step: 2,
+            node: NODE as u32,
+            element: 4,
+        }));
+        let mut file = honest.program.file();
+        file[NODE * 32..][..32].copy_from_slice(&tree::hash(&bytes));
+        let spec = TaskSpec {
+            program: tree::hash(&file),
+            ..honest.spec.clone()
+        };
+        let mut table = Table::new(about, task, &spec, &honest, false);
+        let mut defend = honest_defender(&honest);
+        let mut challenge = honest_challenger(&liar, None);
+        while let Some(turn) = table.game.turn() {
+            let mv = match turn {
+                Side::Defender if table.game.phase == Phase::OpenNode => Move::OpenNode {
+                    node: bytes.clone(),
+                    program: tree::prove_open(&file, NODE as u64 * 32),
+                    slot: None,
+                },
+                Side::Defender => defend(&table.game).expect("it is the defender's turn"),
+                Side::Challenger => {
+                    challenge(&table.game, &table.revealed).expect("it is the challenger's turn")
+                }
+            };
+            table.play(turn, mv);
+        }
+        assert_eq!(table.game.winner(), Some(Side::Challenger));
+        table.record()
+    })
 }
 
 /// The side to move after some moves runs out of time.
 fn timeout(task: &Task, moves: usize) -> Value {
     let honest = task.run(None);
-    let mut table =
-        Table::new("out of time", task, &honest.spec, &honest, false);
+    let mut table = Table::new("out of time", task, &honest.spec, &honest, false);
     let mut defend = honest_defender(&honest);
     for _ in 0..moves {
         let mv = defend(&table.game).expect("the defender reveals first");
@@ -192,7 +337,13 @@ impl Table {
             "commitment": hex(&commitment.encode()),
             "start": hex(&game.encode()),
         });
-        Table { game, revealed: vec![], refusals, head, plies: vec![] }
+        Table {
+            game,
+            revealed: vec![],
+            refusals,
+            head,
+            plies: vec![],
+        }
     }
 
     fn play(&mut self, side: Side, mv: Move) {
@@ -222,7 +373,8 @@ impl Table {
     fn time_out(&mut self) {
         self.game.time_out();
         let position = hex(&self.game.encode());
-        self.plies.push(json!({ "move": null, "position": position }));
+        self.plies
+            .push(json!({ "move": null, "position": position }));
     }
 
     fn refused(&self, side: Side, mv: &Move) -> Vec<Value> {
@@ -233,7 +385,11 @@ impl Table {
             .into_iter()
             .filter(|(_, mv)| mv.encoded_size() <= SHOWN)
             .map(|(side, mv)| {
-                let refusal = self.game.clone().play(side, &mv).expect_err("the move is wrong");
+                let refusal = self
+                    .game
+                    .clone()
+                    .play(side, &mv)
+                    .expect_err("the move is wrong");
                 json!({
                     "side": format!("{side:?}"),
                     "move": hex(&mv.encode()),
@@ -251,7 +407,10 @@ impl Table {
 
 /// Moves that go wrong where `mv` is right.
 fn wrong(mv: &Move) -> Vec<Move> {
-    let nothing = Opening { chunk: vec![], path: vec![] };
+    let nothing = Opening {
+        chunk: vec![],
+        path: vec![],
+    };
     match mv.clone() {
         Move::Reveal(bytes) => vec![
             Move::Reveal(flipped(&bytes)),
@@ -260,43 +419,130 @@ fn wrong(mv: &Move) -> Vec<Move> {
             Move::Reveal(vec![]),
             Move::DisputeNodes,
         ],
-        Move::SelectSubtree { index, value, siblings } => vec![
-            Move::SelectSubtree { index: index ^ 1, value, siblings: siblings.clone() },
-            Move::SelectSubtree { index: u32::MAX, value, siblings: siblings.clone() },
-            Move::SelectSubtree { index, value: [0; 32], siblings: siblings.clone() },
-            Move::SelectSubtree { index, value, siblings: siblings[1..].to_vec() },
-            Move::SelectSubtree { index, value, siblings: [siblings, vec![value]].concat() },
-            Move::SelectEntry { index, chunk: vec![] },
+        Move::SelectSubtree {
+            index,
+            value,
+            siblings,
+        } => vec![
+            Move::SelectSubtree {
+                index: index ^ 1,
+                value,
+                siblings: siblings.clone(),
+            },
+            Move::SelectSubtree {
+                index: u32::MAX,
+                value,
+                siblings: siblings.clone(),
+            },
+            Move::SelectSubtree {
+                index,
+                value: [0; 32],
+                siblings: siblings.clone(),
+            },
+            Move::SelectSubtree {
+                index,
+                value,
+                siblings: siblings[1..].to_vec(),
+            },
+            Move::SelectSubtree {
+                index,
+                value,
+                siblings: [siblings, vec![value]].concat(),
+            },
+            Move::SelectEntry {
+                index,
+                chunk: vec![],
+            },
         ],
         Move::SelectEntry { index, chunk } => vec![
-            Move::SelectEntry { index: u32::MAX, chunk: chunk.clone() },
-            Move::SelectEntry { index: chunk.len() as u32, chunk: chunk.clone() },
-            Move::SelectEntry { index, chunk: flipped(&chunk) },
-            Move::SelectSubtree { index, value: [0; 32], siblings: vec![] },
+            Move::SelectEntry {
+                index: u32::MAX,
+                chunk: chunk.clone(),
+            },
+            Move::SelectEntry {
+                index: chunk.len() as u32,
+                chunk: chunk.clone(),
+            },
+            Move::SelectEntry {
+                index,
+                chunk: flipped(&chunk),
+            },
+            Move::SelectSubtree {
+                index,
+                value: [0; 32],
+                siblings: vec![],
+            },
         ],
         Move::OpenSteps { left, root, last } => vec![
-            Move::OpenSteps { left: toggled(&left, &last), root, last: last.clone() },
-            Move::OpenSteps { left: left.clone(), root: [0; 32], last: last.clone() },
-            Move::OpenSteps { left, root, last: off(&last) },
+            Move::OpenSteps {
+                left: toggled(&left, &last),
+                root,
+                last: last.clone(),
+            },
+            Move::OpenSteps {
+                left: left.clone(),
+                root: [0; 32],
+                last: last.clone(),
+            },
+            Move::OpenSteps {
+                left,
+                root,
+                last: off(&last),
+            },
         ],
         Move::OpenNodes { left, root } => vec![
-            Move::OpenNodes { left: toggled(&left, &nothing), root },
-            Move::OpenFold { root, last: nothing },
+            Move::OpenNodes {
+                left: toggled(&left, &nothing),
+                root,
+            },
+            Move::OpenFold {
+                root,
+                last: nothing,
+            },
         ],
         Move::DisputeNodes | Move::DisputeState => {
-            vec![Move::SelectEntry { index: 0, chunk: vec![] }]
+            vec![Move::SelectEntry {
+                index: 0,
+                chunk: vec![],
+            }]
         }
-        Move::OpenNode { node, program, slot } => vec![
-            Move::OpenNode { node: flipped(&node), program: program.clone(), slot: slot.clone() },
-            Move::OpenNode { node: node.clone(), program: off(&program), slot: slot.clone() },
-            Move::OpenNode { node, slot: toggled(&slot, &program), program },
+        Move::OpenNode {
+            node,
+            program,
+            slot,
+        } => vec![
+            Move::OpenNode {
+                node: flipped(&node),
+                program: program.clone(),
+                slot: slot.clone(),
+            },
+            Move::OpenNode {
+                node: node.clone(),
+                program: off(&program),
+                slot: slot.clone(),
+            },
+            Move::OpenNode {
+                node,
+                slot: toggled(&slot, &program),
+                program,
+            },
         ],
         Move::ShowSlot(opening) => vec![Move::ShowSlot(off(&opening)), Move::ShowSlot(nothing)],
         Move::OpenFold { root, last } => vec![
-            Move::OpenFold { root: [0; 32], last: last.clone() },
-            Move::OpenFold { root, last: off(&last) },
+            Move::OpenFold {
+                root: [0; 32],
+                last: last.clone(),
+            },
+            Move::OpenFold {
+                root,
+                last: off(&last),
+            },
         ],
-        Move::Prove { left, node, operands } => {
+        Move::Prove {
+            left,
+            node,
+            operands,
+        } => {
             let mut wrong = vec![
                 Move::Prove {
                     left: toggled(&left, &nothing),
@@ -308,32 +554,64 @@ fn wrong(mv: &Move) -> Vec<Move> {
                     node: flipped(&node),
                     operands: operands.clone(),
                 },
-                Move::ProveRecord { node: node.clone(), datasets: vec![], record: nothing },
+                Move::ProveRecord {
+                    node: node.clone(),
+                    datasets: vec![],
+                    record: nothing,
+                },
             ];
             for (k, operand) in operands.iter().enumerate() {
-                let Some(Operand { tensor, element }) = operand else { continue };
+                let Some(Operand { tensor, element }) = operand else {
+                    continue;
+                };
                 let others = [
                     None,
-                    Some(Operand { tensor: off(tensor), element: element.clone() }),
-                    Some(Operand { tensor: tensor.clone(), element: off(element) }),
+                    Some(Operand {
+                        tensor: off(tensor),
+                        element: element.clone(),
+                    }),
+                    Some(Operand {
+                        tensor: tensor.clone(),
+                        element: off(element),
+                    }),
                 ];
                 wrong.extend(others.map(|other| {
                     let mut operands = operands.clone();
                     operands[k] = other;
-                    Move::Prove { left: left.clone(), node: node.clone(), operands }
+                    Move::Prove {
+                        left: left.clone(),
+                        node: node.clone(),
+                        operands,
+                    }
                 }));
             }
             wrong
         }
-        Move::ProveRecord { node, datasets, record } => vec![
+        Move::ProveRecord {
+            node,
+            datasets,
+            record,
+        } => vec![
             Move::ProveRecord {
                 node: flipped(&node),
                 datasets: datasets.clone(),
                 record: record.clone(),
             },
-            Move::ProveRecord { node: node.clone(), datasets: vec![], record: record.clone() },
-            Move::ProveRecord { node: node.clone(), datasets, record: off(&record) },
-            Move::Prove { left: None, node, operands: vec![] },
+            Move::ProveRecord {
+                node: node.clone(),
+                datasets: vec![],
+                record: record.clone(),
+            },
+            Move::ProveRecord {
+                node: node.clone(),
+                datasets,
+                record: off(&record),
+            },
+            Move::Prove {
+                left: None,
+                node,
+                operands: vec![],
+            },
         ],
     }
 }
@@ -347,7 +625,10 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn off(opening: &Opening) -> Opening {
-    Opening { chunk: flipped(&opening.chunk), path: opening.path.clone() }
+    Opening {
+        chunk: flipped(&opening.chunk),
+        path: opening.path.clone(),
+    }
 }
 
 fn toggled(opening: &Option<Opening>, other: &Opening) -> Option<Opening> {

@@ -2,7 +2,9 @@
 
 use scale::{Decode, Encode};
 use scale_info::form::PortableForm;
-use scale_info::{Field, MetaType, PortableRegistry, Registry, TypeDef, TypeDefPrimitive, TypeInfo};
+use scale_info::{
+    Field, MetaType, PortableRegistry, Registry, TypeDef, TypeDefPrimitive, TypeInfo,
+};
 use serde_json::{json, Map, Value};
 
 /// Bytes in hexadecimal.
@@ -21,7 +23,11 @@ pub fn describe<T: Encode + TypeInfo + 'static>(value: &T) -> Value {
     let id = registry.register_type(&MetaType::new::<T>()).id;
     let bytes = value.encode();
     let mut input = bytes.as_slice();
-    let described = Reader { types: registry.into(), input: &mut input }.value(id);
+    let described = Reader {
+        types: registry.into(),
+        input: &mut input,
+    }
+    .value(id);
     assert!(input.is_empty(), "the description covers the encoding");
     described
 }
@@ -33,7 +39,11 @@ struct Reader<'a, 'b> {
 
 impl Reader<'_, '_> {
     fn value(&mut self, id: u32) -> Value {
-        let ty = self.types.resolve(id).expect("the registry is complete").clone();
+        let ty = self
+            .types
+            .resolve(id)
+            .expect("the registry is complete")
+            .clone();
         match &ty.type_def {
             TypeDef::Composite(_) if ty.path.ident().as_deref() == Some("Int") => {
                 json!(self.read::<lockstep_protocol::encoding::Int>().0)

@@ -27,15 +27,21 @@ use std::path::PathBuf;
 
 /// Compares a file of vectors with what the code generates, or writes it.
 fn check(name: &str, generated: Value) {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "vectors", name].iter().collect();
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "vectors", name]
+        .iter()
+        .collect();
     if std::env::var_os("LOCKSTEP_WRITE_VECTORS").is_some() {
         let mut text = serde_json::to_string_pretty(&generated).unwrap();
         text.push('\n');
         std::fs::write(&path, text).unwrap();
         return;
     }
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|e| panic!("{}: {e}; write it, see the head of this test", path.display()));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| {
+        panic!(
+            "{}: {e}; write it, see the head of this test",
+            path.display()
+        )
+    });
     let committed: Value = serde_json::from_str(&text).unwrap();
     assert!(
         committed == generated,

@@ -143,8 +143,8 @@ pub fn vectors() -> Value {
     }));
     add(fma(0, 1, 2), cases);
     let select: Ternary = Op::Select;
-    let cases = [0, 1, 0x8000_0000, 0x7f80_0001]
-        .map(|condition| vec![condition, 0x7f80_0001, 0xffc1_2345]);
+    let cases =
+        [0, 1, 0x8000_0000, 0x7f80_0001].map(|condition| vec![condition, 0x7f80_0001, 0xffc1_2345]);
     add(select(0, 1, 2), cases.to_vec());
     json!({ "operations": operations, "elements": elements() })
 }
@@ -167,7 +167,14 @@ fn elements() -> Value {
         0xffc1_2345,
         0xffff_ffff,
     ];
-    let dtypes = [Dtype::F32, Dtype::I32, Dtype::U32, Dtype::U8, Dtype::I8, Dtype::U16];
+    let dtypes = [
+        Dtype::F32,
+        Dtype::I32,
+        Dtype::U32,
+        Dtype::U8,
+        Dtype::I8,
+        Dtype::U16,
+    ];
     let cases = dtypes.into_iter().flat_map(|dtype| {
         words.map(|register: u32| {
             let size = dtype.size() as usize;
@@ -211,7 +218,9 @@ fn near(a: u32, rng: &mut Rng) -> u32 {
     let distance = (rng.below(60) as u32) << 23;
     match rng.below(4) {
         0 => float(rng),
-        1 => (a ^ 1 << 31).wrapping_add(rng.below(5) as u32).wrapping_sub(2),
+        1 => (a ^ 1 << 31)
+            .wrapping_add(rng.below(5) as u32)
+            .wrapping_sub(2),
         2 => (a ^ integer(rng) & 0x807f_ffff).wrapping_sub(distance),
         _ => a.wrapping_sub(distance) & 0xff80_0000 | (rng.below(2) as u32) << 31,
     }

@@ -6,13 +6,19 @@ use serde_json::{json, Value};
 const SEED: u64 = 0x0123_4567_89ab_cdef;
 
 pub fn vectors() -> Value {
-    let whole = [(0, 0, 1), (0, 0, 2), (SEED, 0, 5), (SEED, 1, 5), (u64::MAX, 2, 100)]
-        .into_iter()
-        .map(|(seed, epoch, records)| {
-            let permutation = Permutation::new(seed, epoch, records);
-            let order: Vec<u64> = (0..records).map(|i| permutation.at(i)).collect();
-            json!({ "seed": seed, "epoch": epoch, "records": records, "order": order })
-        });
+    let whole = [
+        (0, 0, 1),
+        (0, 0, 2),
+        (SEED, 0, 5),
+        (SEED, 1, 5),
+        (u64::MAX, 2, 100),
+    ]
+    .into_iter()
+    .map(|(seed, epoch, records)| {
+        let permutation = Permutation::new(seed, epoch, records);
+        let order: Vec<u64> = (0..records).map(|i| permutation.at(i)).collect();
+        json!({ "seed": seed, "epoch": epoch, "records": records, "order": order })
+    });
     let places = [
         (SEED, 0, 1797),
         (SEED, u64::MAX, 60_000),

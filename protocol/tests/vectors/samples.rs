@@ -1,6 +1,7 @@
 //! Programs that the vectors are about.
 
 use lockstep_protocol::eval::{Blob, Inputs};
+use lockstep_protocol::math::{BodyBuilder, Val};
 use lockstep_protocol::program::*;
 use lockstep_protocol::random::{self, Case, Size};
 use lockstep_protocol::{tree, Hash};
@@ -28,7 +29,9 @@ impl Sample {
             inputs: Inputs {
                 seed: self.seed,
                 datasets: self.datasets.iter().map(|(file, _)| blob(file)).collect(),
-                constants: constants.map(|file| (tree::hash(file), blob(file))).collect(),
+                constants: constants
+                    .map(|file| (tree::hash(file), blob(file)))
+                    .collect(),
             },
             state: self.genesis.clone(),
             batch: self.batch,
@@ -39,7 +42,14 @@ impl Sample {
 
 /// A random program.
 pub fn random(seed: u64) -> Sample {
-    let case = random::program(seed, Size { nodes: 4, elements: 30, steps: 400 });
+    let case = random::program(
+        seed,
+        Size {
+            nodes: 4,
+            elements: 30,
+            steps: 400,
+        },
+    );
     let bytes = |blob: &Blob| (**blob).as_ref().to_vec();
     let datasets = case.inputs.datasets.iter().map(bytes);
     Sample {
@@ -58,11 +68,22 @@ pub fn dims(shape: &[u64]) -> Vec<Dim> {
 }
 
 pub fn axis(form: Form, extent: u64, stride: i64) -> Axis {
-    Axis { form, extent, stride: stride.into() }
+    Axis {
+        form,
+        extent,
+        stride: stride.into(),
+    }
 }
 
 pub fn access(node: u32, dtype: Dtype, len: u64, axes: Vec<Axis>) -> Access {
-    Access { node, dtype, len, base: 0.into(), axes, fill: 0 }
+    Access {
+        node,
+        dtype,
+        len,
+        base: 0.into(),
+        axes,
+        fill: 0,
+    }
 }
 
 pub fn body(shape: &[u64], dtype: Dtype, reads: Vec<Access>, consts: &[u32], ops: &[Op]) -> Body {
@@ -83,11 +104,18 @@ pub fn at_0(node: u32, dtype: Dtype, len: u64) -> Access {
 }
 
 pub fn state(shape: &[u64], dtype: Dtype) -> Node {
-    Node::Source(Source::State { shape: dims(shape), dtype })
+    Node::Source(Source::State {
+        shape: dims(shape),
+        dtype,
+    })
 }
 
 pub fn constant(shape: &[u64], dtype: Dtype, hash: Hash) -> Node {
-    Node::Source(Source::Constant { shape: dims(shape), dtype, hash })
+    Node::Source(Source::Constant {
+        shape: dims(shape),
+        dtype,
+        hash,
+    })
 }
 
 fn words(words: &[u32]) -> Vec<u8> {
@@ -105,7 +133,12 @@ pub fn small() -> Sample {
     const Y: u8 = var::RED + 1;
     const W: u8 = var::INDEX;
     // Element 1 is a NaN with a payload, element 3 a negative zero.
-    let table = words(&[0.75f32.to_bits(), 0xffc1_2345, (-2.5f32).to_bits(), 0x8000_0000]);
+    let table = words(&[
+        0.75f32.to_bits(),
+        0xffc1_2345,
+        (-2.5f32).to_bits(),
+        0x8000_0000,
+    ]);
     // Records of 8 bytes: four pixels and a label of 32 bits, one label out of range.
     let labels = [0i32, 2, 1, -1, 2];
     let dataset: Vec<u8> = (0..5u8)
@@ -222,7 +255,10 @@ pub fn small() -> Sample {
             dtype: F32,
             index: vec![
                 labels_at(0),
-                Access { fill: 7, ..access(10, U16, 2, vec![axis(Form::var(1), 2, 1)]) },
+                Access {
+                    fill: 7,
+                    ..access(10, U16, 2, vec![axis(Form::var(1), 2, 1)])
+                },
             ],
             reads: vec![
                 Access {
@@ -256,12 +292,7 @@ pub fn small() -> Sample {
             vec![
                 at_0(0, F32, 6),
                 at_0(8, F32, 6),
-                access(
-                    11,
-                    F32,
-                    9,
-                    vec![axis(Form::new(-2, &[(0, 1)]), 4, 2)],
-                ),
+                access(11, F32, 9, vec![axis(Form::new(-2, &[(0, 1)]), 4, 2)]),
             ],
             &[0x3a00_0000],
             &[
@@ -278,8 +309,14 @@ pub fn small() -> Sample {
             vec![
                 access(1, U32, 1, vec![]),
                 access(5, U32, 1, vec![]),
-                Access { base: 1.into(), ..access(10, U16, 2, vec![]) },
-                Access { base: 1.into(), ..access(6, U32, 2, vec![]) },
+                Access {
+                    base: 1.into(),
+                    ..access(10, U16, 2, vec![])
+                },
+                Access {
+                    base: 1.into(),
+                    ..access(6, U32, 2, vec![])
+                },
             ],
             &[],
             &[Op::IMul(0, 2), Op::IAdd(4, 1), Op::Xor(5, 3)],
@@ -291,10 +328,7 @@ pub fn small() -> Sample {
         seed: 0x0123_4567_89ab_cdef,
         datasets: vec![(dataset, 8)],
         constants: vec![table],
-        genesis: vec![
-            floats(&[0.5, -1.25, 3.0, 1.0e-40, -0.0, 1.5]),
-            words(&[1]),
-        ],
+        genesis: vec![floats(&[0.5, -1.25, 3.0, 1.0e-40, -0.0, 1.5]), words(&[1])],
         batch: 3,
     }
 }
@@ -321,15 +355,28 @@ pub fn deep() -> Sample {
             F32,
             vec![
                 access(0, F32, 300, vec![axis(Form::new(0, &[(R, 1)]), 300, 1)]),
-                access(0, F32, 300, vec![axis(Form::new(299, &[(0, -1), (R, -1)]), 300, 1)]),
+                access(
+                    0,
+                    F32,
+                    300,
+                    vec![axis(Form::new(299, &[(0, -1), (R, -1)]), 300, 1)],
+                ),
             ],
             &[],
             &[Op::FFma(1, 2, 0)],
         ),
         red: dims(&[300]),
         when: vec![
-            Guard { form: Form::new(0, &[(0, -7), (R, 1)]), lo: 0.into(), hi: 300.into() },
-            Guard { form: Form::new(0, &[(0, 10), (R, 1)]), lo: i64::MIN.into(), hi: 300.into() },
+            Guard {
+                form: Form::new(0, &[(0, -7), (R, 1)]),
+                lo: 0.into(),
+                hi: 300.into(),
+            },
+            Guard {
+                form: Form::new(0, &[(0, 10), (R, 1)]),
+                lo: i64::MIN.into(),
+                hi: 300.into(),
+            },
         ],
         init: Init::Word(0),
     }));
@@ -343,7 +390,12 @@ pub fn deep() -> Sample {
             access(32, U32, 1, vec![]),
         ],
         &[0x3a80_0000, 0x2f80_0000],
-        &[Op::U32ToF32(2), Op::FMul(5, 4), Op::FFma(1, 3, 6), Op::FFma(0, 3, 7)],
+        &[
+            Op::U32ToF32(2),
+            Op::FMul(5, 4),
+            Op::FFma(1, 3, 6),
+            Op::FFma(0, 3, 7),
+        ],
     )));
     Sample {
         name: "deep".to_string(),
@@ -351,7 +403,9 @@ pub fn deep() -> Sample {
         seed: 3,
         datasets: vec![],
         constants: vec![],
-        genesis: vec![floats(&(0..300).map(|i| i as f32 * 0.01 - 1.5).collect::<Vec<_>>())],
+        genesis: vec![floats(
+            &(0..300).map(|i| i as f32 * 0.01 - 1.5).collect::<Vec<_>>(),
+        )],
         batch: 1,
     }
 }
@@ -378,7 +432,12 @@ pub fn wide() -> Sample {
                 U8,
                 vec![
                     at_0(0, U8, LEN),
-                    access(1, U16, 760, vec![axis(Form::new(-65_000, &[(0, 1)]), 760, 1)]),
+                    access(
+                        1,
+                        U16,
+                        760,
+                        vec![axis(Form::new(-65_000, &[(0, 1)]), 760, 1)],
+                    ),
                 ],
                 &[4],
                 &[Op::IMul(0, 2), Op::ShrU(1, 3), Op::Xor(4, 5)],
@@ -393,5 +452,61 @@ pub fn wide() -> Sample {
         constants: vec![],
         genesis: vec![(0..LEN).map(|i| (i % 251) as u8).collect()],
         batch: 4,
+    }
+}
+
+/// Every mathematical function, at ordinary and at extreme arguments, as written into a body.
+pub fn functions() -> Sample {
+    let arguments = words(&[
+        0x0000_0000, // 0
+        0x8000_0000, // -0
+        0x0000_0001, // the least number
+        0x3f80_0000, // 1
+        0xbf00_0000, // -1/2
+        0x4048_f5c3, // 3.14
+        0xc2ae_0000, // -87
+        0x42b1_7217, // 88.7
+        0x7f7f_ffff, // the greatest number
+        0xff80_0000, // -inf
+        0x7f80_0000, // inf
+        0xffc1_2345, // a NaN
+    ]);
+    let count = arguments.len() as u64 / 4;
+    let dtype = Dtype::F32;
+    let functions: [fn(&mut BodyBuilder, Val) -> Val; 12] = [
+        BodyBuilder::exp,
+        BodyBuilder::log,
+        BodyBuilder::rsqrt,
+        BodyBuilder::tanh,
+        BodyBuilder::erf,
+        BodyBuilder::sigmoid,
+        BodyBuilder::gelu,
+        BodyBuilder::sin,
+        BodyBuilder::cos,
+        BodyBuilder::round_even,
+        BodyBuilder::floor,
+        |body, x| {
+            let words = body.philox4x32([x; 4], [x; 2]);
+            body.uniform01(words[0])
+        },
+    ];
+    let mut nodes = vec![state(&[count], dtype)];
+    nodes.extend(functions.map(|function| {
+        let mut body = BodyBuilder::map();
+        let x = body.read(at_0(0, dtype, count));
+        let y = function(&mut body, x);
+        Node::Map(
+            body.finish(dims(&[count]), dtype, y)
+                .expect("a function fits a body"),
+        )
+    }));
+    Sample {
+        name: "functions".to_string(),
+        program: Program { slots: 1, nodes },
+        seed: 0,
+        datasets: vec![],
+        constants: vec![],
+        genesis: vec![arguments],
+        batch: 1,
     }
 }

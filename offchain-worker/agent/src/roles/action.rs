@@ -71,6 +71,8 @@ pub enum Action {
         after: Option<Box<Game>>,
         /// The move.
         mv: Box<Move>,
+        /// What the mover has in place of the part that it selects.
+        own: Option<Vec<u8>>,
         /// What the chain said.
         receipt: Receipt,
     },

@@ -16,8 +16,9 @@ use lockstep_interface::dispute::{
 };
 use lockstep_interface::escrow::{AttemptRecord, AttemptStatus, TaskRecord};
 use lockstep_interface::{Attempt, DemandId, DisputeId, TaskId};
-use lockstep_protocol::game::{Move, Side};
-use lockstep_protocol::player;
+use lockstep_protocol::game::{Game, Move, Side};
+use lockstep_protocol::player::{self, Evidence};
+use lockstep_protocol::tree;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The challenger.
@@ -236,8 +237,7 @@ impl Challenger {
     }
 
     fn dispute(&mut self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
-        let Worker { contracts, .. } = &self.worker;
-        let now = contracts.now()?;
+        let now = self.worker.contracts.now()?;
         match record.game.turn() {
             Some(Side::Challenger) => {
                 if record.clocks.expired(Side::Challenger, now.time, now.block) {
@@ -248,19 +248,46 @@ impl Challenger {
                     _ => Vec::new(),
                 };
                 let (target, files) = self.case(record)?;
-                let mv = player::challenge(&record.game, files, *target, &revealed)?;
-                match mv {
-                    Some(mv) => self.worker.play(id, record, mv).map(Some),
-                    None => Ok(None),
-                }
+                let Some(mv) = player::challenge(&record.game, files, *target, &revealed)? else {
+                    return Ok(None);
+                };
+                let own = own_part(&record.game, files, &mv)?;
+                self.worker.play(id, record, mv, own).map(Some)
             }
             Some(Side::Defender) => self.worker.claim_timeout(id, record, now, Side::Challenger),
-            None => self.collect(id, record),
+            None => self.settle(id, record),
         }
     }
 
+    /// Takes what is owed and nothing else; `None` when nothing is.
+    ///
+    /// # Errors
+    /// When the chain fails.
+    pub fn collect(&self) -> Result<Option<Action>, Error> {
+        let (contracts, me) = (&self.worker.contracts, self.worker.me());
+        for listed in contracts.disputes(0)? {
+            if listed.challenger == me && !listed.open {
+                if let Some(record) = contracts.dispute_record(listed.id)? {
+                    if let Some(action) = self.settle(listed.id, &record)? {
+                        return Ok(Some(action));
+                    }
+                }
+            }
+        }
+        for listed in contracts.demands(0)? {
+            if listed.challenger == me && !listed.open {
+                if let Some(record) = contracts.demand_record(listed.id)? {
+                    if let Some(action) = self.demand(listed.id, &record)? {
+                        return Ok(Some(action));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes what a dispute that is over owes, and removes it.
-    fn collect(&self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
+    fn settle(&self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
         let Worker { signer, contracts, .. } = &self.worker;
         if record.owed_challenger > 0 {
             let (amount, receipt) = contracts.dispute(signer, 0, &Withdraw { dispute: id })?;
@@ -353,4 +380,26 @@ impl Challenger {
         let files = Files::new(fetched.workload, device, store, checkpoints, None)?;
         Ok((target, files))
     }
+}
+
+/// What the challenger has in place of the part that a move selects.
+fn own_part(game: &Game, files: &mut Files, mv: &Move) -> Result<Option<Vec<u8>>, Error> {
+    let search = &game.search;
+    Ok(match mv {
+        Move::SelectEntry { index, .. } => {
+            let file = files.file(player::searched(game))?;
+            let width = search.width as usize;
+            let start = search.span.byte_range(search.len).start as usize + *index as usize * width;
+            (*file).as_ref().get(start..start + width).map(<[u8]>::to_vec)
+        }
+        Move::SelectSubtree { index, .. } => {
+            let file = files.file(player::searched(game))?;
+            let bytes = (*file).as_ref();
+            let span = tree::frontier(search.span)[*index as usize];
+            let range = span.byte_range(search.len);
+            let part = &bytes[range.start as usize..range.end as usize];
+            Some(tree::subtree(part, search.len, span).to_vec())
+        }
+        _ => None,
+    })
 }

@@ -75,8 +75,14 @@ impl Worker {
         self.signer.account()
     }
 
-    /// Makes a move in a dispute.
-    fn play(&self, id: DisputeId, record: &DisputeRecord, mv: Move) -> Result<Action, Error> {
+    /// Makes a move in a dispute. `own` is what the mover has in place of what it selects.
+    fn play(
+        &self,
+        id: DisputeId,
+        record: &DisputeRecord,
+        mv: Move,
+        own: Option<Vec<u8>>,
+    ) -> Result<Action, Error> {
         let position = record.game.position;
         let message = Play { dispute: id, position, mv: mv.clone() };
         let ((), receipt) = self.contracts.dispute(&self.signer, 0, &message)?;
@@ -86,6 +92,7 @@ impl Worker {
             before: Box::new(record.game.clone()),
             after: after.map(|record| Box::new(record.game)),
             mv: Box::new(mv),
+            own,
             receipt,
         })
     }

@@ -3,7 +3,7 @@
 mod appetite;
 mod defend;
 
-pub use appetite::{Appetite, Skip};
+pub use appetite::{memory, node_operations, operations, Appetite, Skip};
 
 use super::{Action, Error, Fetched, Library, Money, Observer, Worker};
 use crate::run::fault::{Fault, Level, Place};
@@ -103,6 +103,29 @@ impl Solver {
             return Ok(None);
         }
         self.accept()
+    }
+
+    /// Takes what is owed and nothing else; `None` when nothing is.
+    ///
+    /// # Errors
+    /// When the chain fails.
+    pub fn collect(&self) -> Result<Option<Action>, Error> {
+        if let Some(action) = self.collect_bonds()? {
+            return Ok(Some(action));
+        }
+        let Worker { signer, contracts, .. } = &self.worker;
+        for task in 0..contracts.task_count()? {
+            let attempts = contracts.task(task)?.map_or(0, |record| record.attempts);
+            for attempt in 1..=attempts {
+                let record = contracts.attempt(task, attempt)?;
+                if record.is_some_and(|r| r.solver == self.worker.me() && r.owed > 0) {
+                    let message = WithdrawReward { task, attempt };
+                    let (amount, receipt) = contracts.escrow(signer, 0, &message)?;
+                    return Ok(Some(Action::Withdrew { money: Money::Reward, amount, receipt }));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Sees to one of its attempts.

@@ -87,8 +87,12 @@ impl Range {
                 ceil_div(self.hi.saturating_sub(from), c),
             ),
             c => (
-                from.saturating_sub(self.hi).div_euclid(-c).saturating_add(1),
-                from.saturating_sub(self.lo).div_euclid(-c).saturating_add(1),
+                from.saturating_sub(self.hi)
+                    .div_euclid(-c)
+                    .saturating_add(1),
+                from.saturating_sub(self.lo)
+                    .div_euclid(-c)
+                    .saturating_add(1),
             ),
         };
         let start = start.clamp(0, len);
@@ -179,7 +183,11 @@ impl Domain {
 
     /// The lowest and highest value of a form over the domain.
     pub fn span(&self, form: &Linear) -> (i128, i128) {
-        let dims = self.out.iter().chain(&self.red).map(|extent| (0, extent - 1));
+        let dims = self
+            .out
+            .iter()
+            .chain(&self.red)
+            .map(|extent| (0, extent - 1));
         let terms = form.coords.iter().zip(dims);
         let words = form.index.iter().zip(self.words.iter().copied());
         let constant = form.constant as i128;

@@ -323,19 +323,11 @@ impl Block {
     }
 
     /// Sets the accumulators to the initial value.
-    fn start(
-        &self,
-        steps: &Steps,
-        scratch: &mut Scratch,
-        base: &Tile,
-        values: Values<'_>,
-    ) {
+    fn start(&self, steps: &Steps, scratch: &mut Scratch, base: &Tile, values: Values<'_>) {
         let n = base.len();
         let (acc, result) = (self.tape.acc as usize, self.tape.result as usize);
         // SAFETY: both are scratch of `capacity >= n` words, and distinct.
-        let words = |slot: usize| unsafe {
-            std::slice::from_raw_parts_mut(scratch.slots[slot], n)
-        };
+        let words = |slot: usize| unsafe { std::slice::from_raw_parts_mut(scratch.slots[slot], n) };
         match &steps.init {
             Start::Word(word) => words(acc).fill(*word),
             Start::Read(load) => {
@@ -498,7 +490,10 @@ impl Steps {
         outputs: u64,
         capacity: usize,
     ) {
-        let used = reads.iter().zip(&tape.reads).filter(|(_, slot)| slot.is_some());
+        let used = reads
+            .iter()
+            .zip(&tape.reads)
+            .filter(|(_, slot)| slot.is_some());
         let inner = domain.out.len() - 1;
         let last = domain.dims() - 1;
         let mut by_output = 0;
@@ -511,11 +506,8 @@ impl Steps {
         let guarded = !self.guards.is_empty() || !self.indexed_guards.is_empty();
         let run = domain.red.last().copied().unwrap_or(1);
         let narrow = outputs < 16 || steps_adjacent;
-        self.columns = narrow
-            && run >= 8
-            && !guarded
-            && self.scatter.is_none()
-            && self.single.is_some();
+        self.columns =
+            narrow && run >= 8 && !guarded && self.scatter.is_none() && self.single.is_some();
         let width = if self.columns {
             (capacity as u64 / (run as u64).min(capacity as u64 / 4)).max(1)
         } else if steps_adjacent {

@@ -34,11 +34,6 @@ impl Buffer {
         &mut self.bytes_mut()[..len]
     }
 
-    /// Bytes that are allocated.
-    pub fn capacity(&self) -> usize {
-        self.lines.capacity() * 64
-    }
-
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the lines are contiguous initialised bytes, and `len` of them are covered.
@@ -73,7 +68,10 @@ unsafe impl Plain for f32 {}
 pub fn view<T: Plain>(bytes: &[u8]) -> &[T] {
     // SAFETY: every bit pattern of `T` is a value.
     let (head, body, tail) = unsafe { bytes.align_to::<T>() };
-    assert!(head.is_empty() && tail.is_empty(), "whole, aligned elements");
+    assert!(
+        head.is_empty() && tail.is_empty(),
+        "whole, aligned elements"
+    );
     body
 }
 
@@ -84,6 +82,9 @@ pub fn view<T: Plain>(bytes: &[u8]) -> &[T] {
 pub fn view_mut<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
     // SAFETY: every bit pattern of `T` is a value, and every value is plain bytes.
     let (head, body, tail) = unsafe { bytes.align_to_mut::<T>() };
-    assert!(head.is_empty() && tail.is_empty(), "whole, aligned elements");
+    assert!(
+        head.is_empty() && tail.is_empty(),
+        "whole, aligned elements"
+    );
     body
 }

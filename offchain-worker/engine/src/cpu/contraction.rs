@@ -115,7 +115,11 @@ impl Contraction {
             operand.lanes.push((d, *extent));
             operand.strides.push(stride);
         }
-        let count = |dims: &Dims| dims.iter().map(|(_, extent)| *extent as u64).product::<u64>();
+        let count = |dims: &Dims| {
+            dims.iter()
+                .map(|(_, extent)| *extent as u64)
+                .product::<u64>()
+        };
         let [m, n] = [0, 1].map(|o: usize| count(&operands[o].lanes));
         let k = domain.red.iter().product::<i64>() as u64;
         if m * n < MIN_TILE {
@@ -142,7 +146,11 @@ impl Contraction {
         };
         let sources = [0, 1].map(|o: usize| view::<f32>(values.get(self.operands[o].load.node)));
         let out = Output::new(view_mut(out));
-        let batches = self.batch.iter().map(|(_, extent)| *extent as u64).product::<u64>();
+        let batches = self
+            .batch
+            .iter()
+            .map(|(_, extent)| *extent as u64)
+            .product::<u64>();
         let steps: u64 = self.size.iter().map(|size| *size as u64).product();
         let worth = steps.saturating_mul(batches) >= PARALLEL_STEPS;
         let team = if worth { team } else { Team::ALONE };
@@ -165,18 +173,12 @@ impl Contraction {
             let mut tile = Tile::default();
             tile.set_outputs(&self.domain, first..first + out.len() as u64);
             tile.load(load, source, &[], out);
-            out.iter_mut().for_each(|word| *word = float::canonical(*word));
+            out.iter_mut()
+                .for_each(|word| *word = float::canonical(*word));
         });
     }
 
-    fn multiply(
-        &self,
-        batch: u64,
-        sources: [&[f32]; 2],
-        from: From,
-        out: Output,
-        team: Team,
-    ) {
+    fn multiply(&self, batch: u64, sources: [&[f32]; 2], from: From, out: Output, team: Team) {
         let mut origin = [0; 12];
         let origin = &mut origin[..self.domain.dims()];
         let mut offset = 0;
@@ -219,13 +221,6 @@ impl Contraction {
         // SAFETY: the kernels were chosen for this machine. Rows, columns and batches together are
         // all output dimensions, so the layout is a bijection onto the output.
         unsafe { gemm.run(out, panels) };
-    }
-
-    /// Rows, columns, steps and batches.
-    pub fn size(&self) -> [u64; 4] {
-        let [m, n, k] = self.size.map(|size| size as u64);
-        let batches = self.batch.iter().map(|(_, extent)| *extent as u64).product();
-        [m, n, k, batches]
     }
 }
 

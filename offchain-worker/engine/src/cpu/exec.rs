@@ -65,7 +65,18 @@ pub fn accumulates(code: Code) -> bool {
     use Code::*;
     matches!(
         code,
-        FAdd | FMul | FFma | FMin | FMax | IAdd | IMul | IMinS | IMaxS | IMinU | IMaxU | And | Or
+        FAdd | FMul
+            | FFma
+            | FMin
+            | FMax
+            | IAdd
+            | IMul
+            | IMinS
+            | IMaxS
+            | IMinU
+            | IMaxU
+            | And
+            | Or
             | Xor
     )
 }
@@ -84,14 +95,7 @@ unsafe fn run_avx2(tape: &[Instr], slots: &[*mut u32], n: usize) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn accumulate_avx512(
-    code: Code,
-    acc: &mut [u32],
-    x: &[u32],
-    y: &[u32],
-    rows: usize,
-    by_row: bool,
-) {
+fn accumulate_avx512(code: Code, acc: &mut [u32], x: &[u32], y: &[u32], rows: usize, by_row: bool) {
     accumulate_all::<true>(code, acc, x, y, rows, by_row)
 }
 
@@ -266,9 +270,15 @@ fn accumulate_all<const FMA: bool>(
             }
         }
         Code::FFma => {
-            for ((acc, x), y) in acc.iter_mut().zip(x.chunks_exact(rows)).zip(y.chunks_exact(rows))
+            for ((acc, x), y) in acc
+                .iter_mut()
+                .zip(x.chunks_exact(rows))
+                .zip(y.chunks_exact(rows))
             {
-                *acc = x.iter().zip(y).fold(*acc, |acc, (&x, &y)| fma::<FMA>(x, y, acc));
+                *acc = x
+                    .iter()
+                    .zip(y)
+                    .fold(*acc, |acc, (&x, &y)| fma::<FMA>(x, y, acc));
             }
         }
         Code::FMin => fold!(|a, x| fmin(a, x)),

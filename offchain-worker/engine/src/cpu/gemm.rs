@@ -14,10 +14,10 @@ use micro::{From, Micro, Tile, MAX_COLS, MAX_ROWS};
 use std::cell::RefCell;
 
 /// Steps of a block.
-const BLOCK_K: usize = 512;
+const BLOCK_K: usize = 1024;
 /// Rows that are packed at a time, and rows of a task; both multiples of every tile's rows.
 const BLOCK_M: usize = 84 * 24;
-const TASK_M: usize = 84 * 3;
+const TASK_M: usize = 84;
 /// Columns that are packed at a time, and columns of a task; both multiples of every tile's.
 const BLOCK_N: usize = 2048;
 const TASK_N: usize = 512;
@@ -140,7 +140,11 @@ impl<L: Layout> Gemm<'_, L> {
         [ms, ns, ks]: [usize; 3],
         c: Output,
     ) {
-        let task_n = if self.team.threads > 1 { TASK_N } else { BLOCK_N };
+        let task_n = if self.team.threads > 1 {
+            TASK_N
+        } else {
+            BLOCK_N
+        };
         let tasks = [ms.div_ceil(TASK_M), ns.div_ceil(task_n)];
         let run = |task: usize| {
             let (i, j) = (task % tasks[0], task / tasks[0]);
@@ -161,8 +165,9 @@ impl<L: Layout> Gemm<'_, L> {
         c: Output,
     ) {
         let micro = &self.micro;
-        let mut row_offsets = [0; TASK_M];
-        for (m, offset) in rows.clone().zip(&mut row_offsets) {
+        let mut offsets = [0; TASK_M];
+        let row_offsets = &mut offsets[..rows.len()];
+        for (m, offset) in rows.clone().zip(&mut *row_offsets) {
             *offset = self.layout.row(m0 + m);
         }
         let mut col_offsets = [0; MAX_COLS];
@@ -174,7 +179,7 @@ impl<L: Layout> Gemm<'_, L> {
             let adjacent = (first..).zip(&*col_offsets).all(|(a, b)| a == *b);
             for m in rows.clone().step_by(micro.rows) {
                 let height = (ms - m).min(micro.rows);
-                let row_offsets = &row_offsets[m - rows.start..][..height];
+                let (row_offsets, after) = row_offsets[m - rows.start..].split_at(height);
                 let mut tile = Tile {
                     k: ks,
                     a: packed.a.bytes().as_ptr().cast::<f32>().add(m * ks),
@@ -186,6 +191,10 @@ impl<L: Layout> Gemm<'_, L> {
                     last: k0 + ks == self.size[2],
                 };
                 if adjacent {
+                    // The next tile's part of the output comes near while this one computes.
+                    for row in after.iter().take(micro.rows) {
+                        micro::prefetch(c.0.add(first + row), count);
+                    }
                     micro.run(&tile);
                     continue;
                 }

@@ -55,7 +55,11 @@ impl Plan {
         }
         let mut plan = Plan {
             places: vec![Place::Absent; count],
-            bytes: program.nodes.iter().map(|node| node.bytes() as usize).collect(),
+            bytes: program
+                .nodes
+                .iter()
+                .map(|node| node.bytes() as usize)
+                .collect(),
             buffers: Vec::new(),
         };
         let mut free: Vec<usize> = Vec::new();

@@ -29,12 +29,10 @@ impl Tile {
     /// The first position, the length and the starting coordinates of each run.
     fn runs(&self) -> impl Iterator<Item = (usize, usize, &[i64])> {
         let coords = self.coords.chunks_exact(self.dims);
-        self.runs.iter().zip(coords).map(|(run, at)| (run.0, run.1, at))
-    }
-
-    /// The coordinate along which the runs go.
-    pub fn along(&self) -> usize {
-        self.along
+        self.runs
+            .iter()
+            .zip(coords)
+            .map(|(run, at)| (run.0, run.1, at))
     }
 
     fn clear(&mut self, along: usize, dims: usize) {

@@ -26,7 +26,9 @@ impl Workers {
 
     /// Number of threads.
     pub fn count(&self) -> usize {
-        self.pool.as_ref().map_or(1, |pool| pool.current_num_threads())
+        self.pool
+            .as_ref()
+            .map_or(1, |pool| pool.current_num_threads())
     }
 
     /// Runs `work` where [`Team::each`] shares its tasks among the threads.

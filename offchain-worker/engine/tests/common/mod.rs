@@ -125,8 +125,16 @@ impl Rng {
     /// Any bit pattern: infinities, NaN payloads, subnormals and both zeros often.
     pub fn wild(&mut self) -> u32 {
         const EDGES: [u32; 10] = [
-            0, 1 << 31, 1, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc1_2345, 0x7f80_0001,
-            0x7f7f_ffff, 0x0080_0000,
+            0,
+            1 << 31,
+            1,
+            0x7f80_0000,
+            0xff80_0000,
+            0x7fc0_0000,
+            0xffc1_2345,
+            0x7f80_0001,
+            0x7f7f_ffff,
+            0x0080_0000,
         ];
         match self.below(6) {
             0 => EDGES[self.below(10) as usize],

@@ -37,7 +37,10 @@ impl Domain {
 
     /// `form` without the variables that are always 0.
     pub(super) fn simplify(&self, form: &Form) -> Form {
-        let kept = form.terms.iter().filter(|t| self.0[t.var as usize] != Some(1));
+        let kept = form
+            .terms
+            .iter()
+            .filter(|t| self.0[t.var as usize] != Some(1));
         let kept: Vec<(u8, i64)> = kept.map(|t| (t.var, t.coef.0)).collect();
         Form::new(form.constant.0, &kept)
     }
@@ -119,7 +122,10 @@ mod tests {
         let form = Form::new(0, &[(0, 4), (1, 7), (2, 1)]);
         let squeezed = reshape(&form, &[3, 1, 4], &[3, 4]);
         assert_eq!(squeezed, Some(Form::new(0, &[(0, 4), (1, 1)])));
-        assert_eq!(reshape(&Form::constant(3), &[], &[1, 1]), Some(Form::constant(3)));
+        assert_eq!(
+            reshape(&Form::constant(3), &[], &[1, 1]),
+            Some(Form::constant(3))
+        );
         let back = reshape(&Form::var(0), &[4], &[1, 4, 1]);
         assert_eq!(back.map(|f| f.terms.iter().any(|t| t.var == 1)), Some(true));
     }

@@ -98,7 +98,10 @@ fn write(builder: &mut BodyBuilder, acc: Option<Val>, expr: &Expr<View>, domain:
         Expr::Value(form) => builder.value(domain.simplify(form)),
         Expr::Word(word) => builder.constant_u32(*word),
         Expr::Apply(scalar, args) => {
-            let args: Vec<Val> = args.iter().map(|a| write(builder, acc, a, domain)).collect();
+            let args: Vec<Val> = args
+                .iter()
+                .map(|a| write(builder, acc, a, domain))
+                .collect();
             function(builder, *scalar, &args)
         }
     }

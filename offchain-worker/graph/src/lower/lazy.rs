@@ -90,7 +90,10 @@ impl View {
     fn reshape(&self, from: &[usize], to: &[usize]) -> Option<View> {
         let bounds = self.bounds.iter().map(|axis| {
             let form = affine::reshape(&axis.form, from, to)?;
-            Some(Axis { form, ..axis.clone() })
+            Some(Axis {
+                form,
+                ..axis.clone()
+            })
         });
         Some(View {
             offset: affine::reshape(&self.offset, from, to)?,
@@ -105,13 +108,19 @@ impl View {
         let mut base = offset.constant.0;
         let mut axes = Vec::new();
         let mut bounds = Vec::new();
-        let mut linear = Form { constant: 0.into(), ..offset };
+        let mut linear = Form {
+            constant: 0.into(),
+            ..offset
+        };
         for axis in &self.bounds {
             let form = domain.simplify(&axis.form);
             if domain.within(&form, axis.extent) {
                 linear = crate::kernel::form::sum(1, &linear, axis.stride.0, &form, 0);
             } else {
-                bounds.push(Axis { form, ..axis.clone() });
+                bounds.push(Axis {
+                    form,
+                    ..axis.clone()
+                });
             }
         }
         let (low, high) = domain
@@ -163,9 +172,11 @@ impl Lazy {
         if !inside && !matches!(self.expr, Expr::Read(_)) {
             return None;
         }
-        map(&self.expr, &|view| view.at(&self.shape, at, fill, domain), &|form| {
-            Some(affine::substitute(form, at))
-        })
+        map(
+            &self.expr,
+            &|view| view.at(&self.shape, at, fill, domain),
+            &|form| Some(affine::substitute(form, at)),
+        )
     }
 
     /// The same elements in another shape, where that is an expression.

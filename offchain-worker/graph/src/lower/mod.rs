@@ -41,6 +41,9 @@ const FOLD_WEIGHT: usize = 12;
 ///
 /// # Errors
 /// What the validator refuses, such as a node too long to be proven in one call.
+///
+/// # Panics
+/// When a state has two slots, or none and is read, or its next value has another shape or type.
 pub fn lower(graph: &Graph, slots: &[(State, Value)]) -> Result<Program, Invalid> {
     let mut lowering = Lowering::new(graph, slots);
     let next: Vec<Value> = slots.iter().map(|&(_, value)| value).collect();
@@ -88,7 +91,7 @@ struct Lowering<'a> {
     nodes: Vec<Node>,
     known: HashMap<Node, u32>,
     values: Vec<Option<Lazy>>,
-    slots: HashMap<usize, u32>,
+    slots: HashMap<State, u32>,
 }
 
 impl<'a> Lowering<'a> {
@@ -100,10 +103,18 @@ impl<'a> Lowering<'a> {
             values: vec![None; graph.len()],
             slots: HashMap::new(),
         };
-        for (position, (state, value)) in (0..).zip(slots) {
-            lowering.slots.insert(state.0, position);
-            let (shape, dtype) = (dims(graph.shape(*value)), graph.dtype(*value));
-            lowering.nodes.push(Node::Source(Source::State { shape, dtype }));
+        for (position, &(state, value)) in (0..).zip(slots) {
+            let (shape, dtype) = graph.state_type(state);
+            assert_eq!(
+                (graph.shape(value), graph.dtype(value)),
+                (shape, dtype),
+                "shape and type of the next value of slot {position}"
+            );
+            let twice = lowering.slots.insert(state, position);
+            assert_eq!(twice, None, "a state has one slot");
+            let shape = dims(shape);
+            let source = Source::State { shape, dtype };
+            lowering.nodes.push(Node::Source(source));
         }
         lowering
     }
@@ -122,7 +133,13 @@ impl<'a> Lowering<'a> {
             expr,
         };
         let lazy = match &entry.op {
-            Op::State(state) => Lazy::node(self.slots[state], dtype, shape),
+            Op::State(state) => {
+                let slot = self
+                    .slots
+                    .get(state)
+                    .expect("a state that is read has a slot");
+                Lazy::node(*slot, dtype, shape)
+            }
             Op::Field(field) => self.source(
                 Source::Batch {
                     dataset: field.dataset,
@@ -136,7 +153,11 @@ impl<'a> Lowering<'a> {
             ),
             Op::Constant(hash) => {
                 let (hash, dims) = (*hash, dims(shape));
-                let source = Source::Constant { shape: dims, dtype, hash };
+                let source = Source::Constant {
+                    shape: dims,
+                    dtype,
+                    hash,
+                };
                 self.source(source, shape)
             }
             Op::Step => self.source(Source::Step, shape),
@@ -270,7 +291,9 @@ impl<'a> Lowering<'a> {
             if fits(&expr, MAP_WEIGHT, limits::READS) {
                 return expr;
             }
-            let heaviest = inputs.iter().max_by_key(|&&v| body::weight(&self.lazy(v).expr));
+            let heaviest = inputs
+                .iter()
+                .max_by_key(|&&v| body::weight(&self.lazy(v).expr));
             let heaviest = *heaviest.expect("a function has operands");
             self.store(heaviest);
         }
@@ -280,9 +303,16 @@ impl<'a> Lowering<'a> {
     fn united(&mut self, parts: Vec<Expr<View>>, shape: &[usize], dtype: Dtype) -> Lazy {
         let mut lazies: Vec<Lazy> = Vec::new();
         for run in parts.chunks(limits::READS) {
-            let joined = run.iter().cloned().reduce(|a, b| apply(Scalar::Or, vec![a, b]));
+            let joined = run
+                .iter()
+                .cloned()
+                .reduce(|a, b| apply(Scalar::Or, vec![a, b]));
             let expr = joined.expect("a chunk is not empty");
-            lazies.push(Lazy { shape: shape.to_vec(), dtype, expr });
+            lazies.push(Lazy {
+                shape: shape.to_vec(),
+                dtype,
+                expr,
+            });
         }
         if lazies.len() == 1 {
             return lazies.remove(0);

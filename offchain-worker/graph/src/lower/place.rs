@@ -8,46 +8,52 @@ use lockstep_protocol::program::{Access, Axis, Body, Init, Node, Program};
 /// at the end.
 pub(super) fn place(nodes: Vec<Node>, next: Vec<u32>) -> Program {
     let slots = next.len();
-    let live = live(&nodes, &next, slots);
+    let live = live(&nodes, &next);
     let last = movable(&nodes, &next, &live);
-    let is_last = |n: u32| last.iter().flatten().any(|&l| l == n);
 
-    let mut number = vec![u32::MAX; nodes.len()];
-    let mut order: Vec<u32> = (0..nodes.len() as u32)
-        .filter(|&n| live[n as usize] && !is_last(n))
-        .collect();
-    let middle = order.len() as u32;
-    for (position, &n) in (0..).zip(&order) {
-        number[n as usize] = position;
+    let mut at_the_end = vec![false; nodes.len()];
+    for &n in last.iter().flatten() {
+        at_the_end[n as usize] = true;
     }
-    for (slot, n) in (middle..).zip(&last) {
+    let before_the_end = |&n: &usize| live[n] && !at_the_end[n];
+    let first: Vec<usize> = (0..nodes.len()).filter(before_the_end).collect();
+    let mut number = vec![u32::MAX; nodes.len()];
+    for (position, &n) in (0..).zip(&first) {
+        number[n] = position;
+    }
+    for (position, n) in (first.len() as u32..).zip(&last) {
         if let Some(n) = n {
-            number[*n as usize] = slot;
+            number[*n as usize] = position;
         }
     }
-    order.extend(last.iter().zip(&next).map(|(own, next)| own.unwrap_or(*next)));
-    let nodes = (0..)
-        .zip(&order)
-        .map(|(position, &n): (u32, _)| match position.checked_sub(middle) {
-            Some(slot) if last[slot as usize].is_none() => copy(&nodes[n as usize], number[n as usize]),
-            _ => renumbered(&nodes[n as usize], &number),
-        })
-        .collect();
+
+    let ordered = first.iter().map(|&n| renumbered(&nodes[n], &number));
+    let mut ordered: Vec<Node> = ordered.collect();
+    for (own, &n) in last.iter().zip(&next) {
+        let node = &nodes[n as usize];
+        ordered.push(match own {
+            Some(_) => renumbered(node, &number),
+            None => copy(node, number[n as usize]),
+        });
+    }
     Program {
         slots: slots as u32,
-        nodes,
+        nodes: ordered,
     }
 }
 
-fn live(nodes: &[Node], next: &[u32], slots: usize) -> Vec<bool> {
+/// Which nodes are the state or lead to its next values.
+fn live(nodes: &[Node], next: &[u32]) -> Vec<bool> {
     let mut live = vec![false; nodes.len()];
-    live[..slots].fill(true);
+    live[..next.len()].fill(true);
     for &n in next {
         live[n as usize] = true;
     }
     for n in (0..nodes.len()).rev() {
         if live[n] {
-            nodes[n].accesses().for_each(|a| live[a.node as usize] = true);
+            nodes[n]
+                .accesses()
+                .for_each(|a| live[a.node as usize] = true);
         }
     }
     live
@@ -56,27 +62,32 @@ fn live(nodes: &[Node], next: &[u32], slots: usize) -> Vec<bool> {
 /// For each slot, its next value where that may stand at the end: nothing but later next values
 /// reads it.
 fn movable(nodes: &[Node], next: &[u32], live: &[bool]) -> Vec<Option<u32>> {
-    let mut last: Vec<Option<u32>> = (next.iter().enumerate())
-        .map(|(slot, &n)| {
-            let computed = !matches!(nodes[n as usize], Node::Source(_));
-            (computed && !next[..slot].contains(&n)).then_some(n)
-        })
-        .collect();
-    // Taking one away can bar others that it reads, so look again until nothing changes.
-    loop {
-        let place = |n: u32| last.iter().position(|&l| l == Some(n));
-        let mut barred = None;
-        for (reader, node) in (0..).zip(nodes).filter(|(n, _)| live[*n as usize]) {
-            let here = place(reader).unwrap_or(0);
-            let mut reads = node.accesses().filter_map(|a| place(a.node));
-            let early = |slot: &usize| place(reader).is_none() || *slot > here;
-            barred = barred.or(reads.find(early));
-        }
-        match barred {
-            Some(slot) => last[slot] = None,
-            None => return last,
+    let mut slot_of: Vec<Option<usize>> = vec![None; nodes.len()];
+    for (slot, &n) in next.iter().enumerate().rev() {
+        if !matches!(nodes[n as usize], Node::Source(_)) {
+            slot_of[n as usize] = Some(slot);
         }
     }
+    // Taking one away can bar others that it reads, so look again until nothing changes.
+    loop {
+        let mut barred = Vec::new();
+        for (reader, node) in nodes.iter().enumerate().filter(|(n, _)| live[*n]) {
+            for read in node.accesses().map(|access| access.node as usize) {
+                let early = |slot| slot_of[reader].is_none_or(|here| slot > here);
+                if slot_of[read].is_some_and(early) {
+                    barred.push(read);
+                }
+            }
+        }
+        if barred.is_empty() {
+            break;
+        }
+        for n in barred {
+            slot_of[n] = None;
+        }
+    }
+    let last = |(slot, &n): (usize, &u32)| (slot_of[n as usize] == Some(slot)).then_some(n);
+    next.iter().enumerate().map(last).collect()
 }
 
 fn copy(node: &Node, number: u32) -> Node {

@@ -51,7 +51,13 @@ impl Lowering<'_> {
             return self.sequential(join, lazy, axes);
         }
         let (partial, kept) = self.lanes(lazy, axes, terms);
-        let mut axes = vec![Axis { extent: 0, joined: false }; kept.len()];
+        let mut axes = vec![
+            Axis {
+                extent: 0,
+                joined: false
+            };
+            kept.len()
+        ];
         for (axis, &extent) in axes.iter_mut().zip(&kept) {
             axis.extent = extent;
         }
@@ -100,7 +106,7 @@ impl Lowering<'_> {
         let position = sum(lanes as i64, &at[striped], 1, &out(shape.len()), 0);
         shape.push(lanes);
         let mut when = vec![];
-        if extent % lanes != 0 {
+        if !extent.is_multiple_of(lanes) {
             when.push(Guard {
                 form: position.clone(),
                 lo: 0.into(),

@@ -96,14 +96,20 @@ impl Field {
             "give `shape` at most 7 dimensions whose product is `count`",
         )?;
         refuse(
-            ![self.scale, self.shift].into_iter().flatten().all(f32::is_finite),
+            ![self.scale, self.shift]
+                .into_iter()
+                .flatten()
+                .all(f32::is_finite),
             &place,
             "set `scale` and `shift` to finite numbers",
         )?;
         refuse(
-            offset % self.size() != 0,
+            !offset.is_multiple_of(self.size()),
             &place,
-            &format!("it starts at byte {offset}, no multiple of its {}: put wider fields first", self.size()),
+            &format!(
+                "it starts at byte {offset}, no multiple of its {}: put wider fields first",
+                self.size()
+            ),
         )
     }
 }
@@ -115,17 +121,31 @@ impl Data {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        refuse(self.fields.is_empty(), "data.field", "describe at least one field of a record")?;
+        refuse(
+            self.fields.is_empty(),
+            "data.field",
+            "describe at least one field of a record",
+        )?;
         let mut offset = 0;
         for (k, field) in self.fields.iter().enumerate() {
-            let known = self.fields[..k].iter().any(|other| other.name == field.name);
+            let known = self.fields[..k]
+                .iter()
+                .any(|other| other.name == field.name);
             let place = format!("data.field {:?}", field.name);
-            refuse(known, &place, "another field has this name: choose a different one")?;
+            refuse(
+                known,
+                &place,
+                "another field has this name: choose a different one",
+            )?;
             field.check(offset)?;
             offset += field.bytes();
         }
         let total = u32::try_from(offset).ok();
-        refuse(total.is_none(), "data.field", "a record is at most 4 GiB: make it smaller")?;
+        refuse(
+            total.is_none(),
+            "data.field",
+            "a record is at most 4 GiB: make it smaller",
+        )?;
         let widest = self.fields.iter().map(Field::size).max().unwrap_or(1);
         refuse(
             offset % widest != 0,
@@ -145,7 +165,7 @@ impl Data {
         let size = self.record_size() as u64;
         let len = bytes.len() as u64;
         refuse(
-            len == 0 || len % size != 0,
+            len == 0 || !len.is_multiple_of(size),
             place,
             &format!(
                 "{} has {len} bytes, not a whole number of records of {size}: check the fields \
@@ -243,7 +263,11 @@ impl<'a> Inputs<'a> {
         let value = graph.reshape(value, &[&[self.batch as usize], &shape[..]].concat());
         if integers {
             let whole = field.dtype != Dtype::F32;
-            refuse(!whole, place, &format!("field {name:?} holds f32: name one of integers"))?;
+            refuse(
+                !whole,
+                place,
+                &format!("field {name:?} holds f32: name one of integers"),
+            )?;
             refuse(
                 field.scale.is_some() || field.shift.is_some(),
                 place,

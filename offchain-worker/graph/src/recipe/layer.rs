@@ -1,13 +1,7 @@
 //! The layers that a recipe may name.
 
 use super::error::{refuse, Error};
-use crate::{
-    conv::Conv2d,
-    graph::Value,
-    initial::Initial,
-    model::Model,
-    pool::Pool2d,
-};
+use crate::{conv::Conv2d, graph::Value, initial::Initial, model::Model, pool::Pool2d};
 use serde::Deserialize;
 
 /// A layer.
@@ -257,7 +251,11 @@ impl Layer {
             }
             Layer::Embedding { rows, width } => {
                 let integers = model.graph.dtype(x) != lockstep_protocol::program::Dtype::F32;
-                refuse(!integers, &site.place, "make it the first layer: it needs integers")?;
+                refuse(
+                    !integers,
+                    &site.place,
+                    "make it the first layer: it needs integers",
+                )?;
                 refuse(
                     *rows == 0 || *width == 0,
                     &site.place,

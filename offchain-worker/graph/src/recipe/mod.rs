@@ -316,7 +316,7 @@ impl Recipe {
 
     fn pass(&self, layers: &[Layer], test: Dataset) -> Result<Pass, Error> {
         let records = test.records;
-        let divides = |batch: &u32| *batch > 0 && records % *batch as u64 == 0;
+        let divides = |batch: &u32| *batch > 0 && records.is_multiple_of(*batch as u64);
         let batch = match self.evaluation.batch {
             Some(batch) => batch,
             None => (1..=256).rev().find(divides).expect("1 divides everything"),
@@ -348,11 +348,13 @@ impl Recipe {
     ) -> Result<(), Error> {
         if let (Some(classes), Loss::CrossEntropy { target }) = (classes, &self.loss) {
             let remedy = "give the last layer an output for every label, or mend the data";
-            self.data.check_range(dataset, target, classes, "class", remedy)?;
+            self.data
+                .check_range(dataset, target, classes, "class", remedy)?;
         }
         if let Some(Layer::Embedding { rows, .. }) = layers.first() {
             let remedy = "raise `rows` of the embedding, or mend the data";
-            self.data.check_range(dataset, &self.input, *rows, "row", remedy)?;
+            self.data
+                .check_range(dataset, &self.input, *rows, "row", remedy)?;
         }
         Ok(())
     }
@@ -434,10 +436,13 @@ impl Loss {
                 let labels = inputs.value(graph, "loss.target", target, true)?;
                 let &[batch, classes] = &shape[..] else {
                     let given = &shape[1..];
-                    return Err(Error::at("loss", format!(
+                    return Err(Error::at(
+                        "loss",
+                        format!(
                         "cross_entropy needs one row of logits a record and is given {given:?}: \
                          put a `flatten` and a `linear` last"
-                    )));
+                    ),
+                    ));
                 };
                 let count: usize = graph.shape(labels).iter().product();
                 refuse(
@@ -454,7 +459,10 @@ impl Loss {
             }
             Loss::MeanSquaredError { target } => {
                 let wanted = inputs.value(graph, "loss.target", target, false)?;
-                let (want, have) = (graph.shape(wanted).to_vec(), shape.iter().product::<usize>());
+                let (want, have) = (
+                    graph.shape(wanted).to_vec(),
+                    shape.iter().product::<usize>(),
+                );
                 refuse(
                     want.iter().product::<usize>() != have,
                     "loss.target",

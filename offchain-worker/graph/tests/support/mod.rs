@@ -1,7 +1,7 @@
 //! Tensors of f64, and programs run on f32 beside them.
 #![allow(dead_code)] // Every test file uses its own part.
 
-use lockstep_graph::{lower::lower, Graph, State, Value};
+use lockstep_graph::{lower::lower, Conv2d, Graph, Pool2d, State, Value};
 use lockstep_protocol::{
     eval::{self, Blob, Inputs},
     philox,
@@ -22,7 +22,10 @@ pub struct Tensor {
 impl Tensor {
     pub fn new(shape: &[usize], data: Vec<f64>) -> Tensor {
         assert_eq!(shape.iter().product::<usize>(), data.len());
-        Tensor { shape: shape.to_vec(), data }
+        Tensor {
+            shape: shape.to_vec(),
+            data,
+        }
     }
 
     pub fn zeros(shape: &[usize]) -> Tensor {
@@ -67,7 +70,10 @@ impl Tensor {
     /// Where broadcasting to a larger shape takes the element at `at` from.
     pub fn source(&self, at: &[usize]) -> Vec<usize> {
         let at = &at[at.len() - self.shape.len()..];
-        at.iter().zip(&self.shape).map(|(&i, &d)| if d == 1 { 0 } else { i }).collect()
+        at.iter()
+            .zip(&self.shape)
+            .map(|(&i, &d)| if d == 1 { 0 } else { i })
+            .collect()
     }
 
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Tensor {
@@ -75,7 +81,10 @@ impl Tensor {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        self.data.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect()
+        self.data
+            .iter()
+            .flat_map(|&x| (x as f32).to_le_bytes())
+            .collect()
     }
 }
 
@@ -167,7 +176,8 @@ impl Bench {
         value
     }
 
-    /// The program that computes `outputs`, which become the states behind the inputs.
+    /// The program that computes `outputs`, which become the states behind the inputs. Inputs
+    /// stay as they are.
     pub fn program(&mut self, outputs: &[Value]) -> Program {
         for &value in outputs {
             let (shape, dtype) = (self.graph.shape(value).to_vec(), self.graph.dtype(value));
@@ -195,7 +205,10 @@ impl Bench {
 
     /// The numbers of `outputs` in step 0.
     pub fn numbers(self, outputs: &[Value]) -> Vec<Tensor> {
-        let shapes: Vec<Vec<usize>> = outputs.iter().map(|&v| self.graph.shape(v).to_vec()).collect();
+        let shapes: Vec<Vec<usize>> = outputs
+            .iter()
+            .map(|&v| self.graph.shape(v).to_vec())
+            .collect();
         let bytes = self.run(outputs, 0);
         let tensor = |(shape, bytes): (&Vec<usize>, &Vec<u8>)| Tensor::new(shape, floats(bytes));
         shapes.iter().zip(&bytes).map(tensor).collect()
@@ -255,7 +268,60 @@ impl Operation<'_> {
         let got = bench.numbers(&[&[y], &towards[..]].concat());
         assert_close(self.name, &got[0], &want, tolerance);
         for (k, (got, want)) in got[1..].iter().zip(&gradients).enumerate() {
-            assert_close(&format!("{}: gradient {k}", self.name), got, want, tolerance);
+            assert_close(
+                &format!("{}: gradient {k}", self.name),
+                got,
+                want,
+                tolerance,
+            );
+        }
+    }
+}
+
+/// Calls `each` with the position in the image, in the weight and in the result of every product
+/// of a convolution.
+pub fn products(
+    conv: Conv2d,
+    image: &[usize],
+    weight: &[usize],
+    mut each: impl FnMut(&[usize], &[usize], &[usize]),
+) {
+    let [rows, columns] = conv
+        .output([image[1], image[2]], [weight[0], weight[1]])
+        .unwrap();
+    let outputs = weight[3] / conv.groups;
+    for at in positions(&[image[0], rows, columns, weight[3]]) {
+        for tap in positions(&weight[..3]) {
+            let place = |k: usize| at[1 + k] * conv.stride[k] + tap[k] * conv.dilation[k];
+            let place = |k: usize| {
+                place(k)
+                    .checked_sub(conv.padding[k])
+                    .filter(|&p| p < image[1 + k])
+            };
+            let (Some(y), Some(x)) = (place(0), place(1)) else {
+                continue;
+            };
+            let channel = at[3] / outputs * weight[2] + tap[2];
+            each(
+                &[at[0], y, x, channel],
+                &[tap[0], tap[1], tap[2], at[3]],
+                &at,
+            );
+        }
+    }
+}
+
+/// Calls `each` with the window and the pixel of every tap that lies in the image.
+pub fn taps(pool: Pool2d, image: &[usize], mut each: impl FnMut(&[usize], &[usize])) {
+    let [rows, columns] = pool.output([image[1], image[2]]).unwrap();
+    for at in positions(&[image[0], rows, columns, image[3]]) {
+        for tap in positions(&pool.size) {
+            let place =
+                |k: usize| (at[1 + k] * pool.stride[k] + tap[k]).checked_sub(pool.padding[k]);
+            let place = |k: usize| place(k).filter(|&p| p < image[1 + k]);
+            if let (Some(y), Some(x)) = (place(0), place(1)) {
+                each(&at, &[at[0], y, x, at[3]]);
+            }
         }
     }
 }

@@ -120,19 +120,20 @@ impl Appetite {
     }
 }
 
-/// Scalar operations of one step of a program: reads and operations of every body, as often as
-/// they are carried out.
+/// Scalar operations of one step of a program.
 pub fn operations(program: &Program) -> u64 {
-    let cost = |node: &Node| {
-        let body = match node {
-            Node::Source(_) => return 0,
-            Node::Map(body) => body,
-            Node::Fold(fold) => &fold.body,
-        };
-        let each = (body.ops.len() + body.reads.len()).max(1) as u64;
-        node.len().saturating_mul(node.reduction()).saturating_mul(each)
+    program.nodes.iter().map(node_operations).fold(0, u64::saturating_add)
+}
+
+/// Scalar operations of a node: reads and operations of its body, as often as it is carried out.
+pub fn node_operations(node: &Node) -> u64 {
+    let body = match node {
+        Node::Source(_) => return 0,
+        Node::Map(body) => body,
+        Node::Fold(fold) => &fold.body,
     };
-    program.nodes.iter().map(cost).fold(0, u64::saturating_add)
+    let each = (body.ops.len() + body.reads.len()).max(1) as u64;
+    node.len().saturating_mul(node.reduction()).saturating_mul(each)
 }
 
 /// Bytes of all values of one step of a program, an upper bound of what an engine holds.

@@ -1,10 +1,10 @@
 //! Defending commitments: moves in disputes and answers to demands.
 
-use super::{Action, Error, Money, Solver};
+use super::{Action, Error, Money, Solver, Worker};
 use crate::run::files::Files;
 use crate::run::training::key;
 use lockstep_interface::dispute::{
-    Answer, AnswerChunk, DemandRecord, DemandStatus, DisputeRecord, GiveAnswer, Withdraw,
+    Answer, AnswerChunk, DemandRecord, DemandStatus, DisputeRecord, GiveAnswer, Listed, Withdraw,
     WithdrawFee,
 };
 use lockstep_interface::{DemandId, DisputeId, TaskId};
@@ -23,7 +23,7 @@ impl Solver {
     pub(super) fn defend(&mut self) -> Result<Option<Action>, Error> {
         let me = self.worker.me();
         for listed in self.worker.contracts.disputes(0)? {
-            if listed.solver != me {
+            if listed.solver != me || !listed.open {
                 continue;
             }
             if let Some(record) = self.worker.contracts.dispute_record(listed.id)? {
@@ -33,7 +33,7 @@ impl Solver {
             }
         }
         for listed in self.worker.contracts.demands(0)? {
-            if listed.solver != me {
+            if listed.solver != me || !listed.open {
                 continue;
             }
             if let Some(record) = self.worker.contracts.demand_record(listed.id)? {
@@ -42,19 +42,39 @@ impl Solver {
                 }
             }
         }
+        self.collect_bonds()
+    }
+
+    /// Takes what disputes and demands that are over owe.
+    pub(super) fn collect_bonds(&self) -> Result<Option<Action>, Error> {
+        let Worker { signer, contracts, .. } = &self.worker;
+        let me = self.worker.me();
+        for Listed { id, solver, open, .. } in contracts.disputes(0)? {
+            if solver == me && !open {
+                let record = contracts.dispute_record(id)?;
+                if record.is_some_and(|record| record.owed_solver > 0) {
+                    let message = Withdraw { dispute: id };
+                    let (amount, receipt) = contracts.dispute(signer, 0, &message)?;
+                    return Ok(Some(Action::Withdrew { money: Money::Bond, amount, receipt }));
+                }
+            }
+        }
+        for Listed { id, solver, open, .. } in contracts.demands(0)? {
+            if solver == me && !open {
+                let record = contracts.demand_record(id)?;
+                if record.is_some_and(|record| record.owed_solver > 0) {
+                    let message = WithdrawFee { demand: id };
+                    let (amount, receipt) = contracts.dispute(signer, 0, &message)?;
+                    return Ok(Some(Action::Withdrew { money: Money::Fee, amount, receipt }));
+                }
+            }
+        }
         Ok(None)
     }
 
     fn dispute(&mut self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
-        if record.owed_solver > 0 {
-            let message = Withdraw { dispute: id };
-            let (amount, receipt) =
-                self.worker.contracts.dispute(&self.worker.signer, 0, &message)?;
-            return Ok(Some(Action::Withdrew { money: Money::Bond, amount, receipt }));
-        }
         let now = self.worker.contracts.now()?;
-        let turn = record.game.turn();
-        if turn != Some(Side::Defender) {
+        if record.game.turn() != Some(Side::Defender) {
             return self.worker.claim_timeout(id, record, now, Side::Defender);
         }
         if record.clocks.expired(Side::Defender, now.time, now.block) {
@@ -65,11 +85,11 @@ impl Solver {
             None => return Ok(None),
         };
         match mv {
-            Ok(Some(mv)) => self.worker.play(id, record, mv).map(Some),
+            Ok(Some(mv)) => self.worker.play(id, record, mv, None).map(Some),
             Ok(None) => Ok(None),
             // Only a cheat is asked for what it does not have, and then time is all it can lose.
             Err(error) if self.cheating.is_some() => {
-                tracing::warn!(dispute = id, %error, "no move left");
+                tracing::info!(dispute = id, %error, "no move left");
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -77,12 +97,6 @@ impl Solver {
     }
 
     fn demand(&mut self, id: DemandId, record: &DemandRecord) -> Result<Option<Action>, Error> {
-        if record.owed_solver > 0 {
-            let message = WithdrawFee { demand: id };
-            let (amount, receipt) =
-                self.worker.contracts.dispute(&self.worker.signer, 0, &message)?;
-            return Ok(Some(Action::Withdrew { money: Money::Fee, amount, receipt }));
-        }
         let now = self.worker.contracts.now()?;
         if record.status != DemandStatus::Waiting || record.expired(now.time, now.block) {
             return Ok(None);

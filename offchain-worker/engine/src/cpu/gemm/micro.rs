@@ -104,6 +104,20 @@ impl Micro {
     }
 }
 
+/// Asks for `count` words from `at` to be brought near.
+///
+/// # Safety
+/// The words must lie within one allocation.
+pub unsafe fn prefetch(at: *const f32, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..count).step_by(16) {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        _mm_prefetch::<_MM_HINT_T0>(at.add(line).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (at, count);
+}
+
 static PORTABLE: [[Kernel; 2]; 4] = [
     [portable::<1, 4>, portable::<1, 8>],
     [portable::<2, 4>, portable::<2, 8>],

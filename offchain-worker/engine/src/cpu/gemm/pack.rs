@@ -59,7 +59,8 @@ impl Walk {
         self.stride = along(&load.offset);
         self.offsets.clear();
         self.positions.iter_mut().for_each(Vec::clear);
-        self.paces.extend(load.bounds.iter().map(|b| along(&b.form)));
+        self.paces
+            .extend(load.bounds.iter().map(|b| along(&b.form)));
         let mut at = 0;
         while at < count {
             let run = match (inner, coords.last()) {
@@ -67,7 +68,12 @@ impl Walk {
                 _ => 1,
             };
             self.runs.push((at, run));
-            extend(&mut self.offsets, value(&load.offset, coords), self.stride, run);
+            extend(
+                &mut self.offsets,
+                value(&load.offset, coords),
+                self.stride,
+                run,
+            );
             for (k, bound) in load.bounds.iter().enumerate() {
                 let from = value(&bound.form, coords);
                 extend(&mut self.positions[k], from, self.paces[k], run);
@@ -127,7 +133,10 @@ pub fn pack(
     let inside = always_inside(load, lanes, steps);
     if inside && by_lane && lanes.runs.len() == 1 && lanes.stride == 1 {
         let offset = |step: &i64| step.wrapping_add(lanes.offsets[0]) as usize;
-        let rows = steps.offsets.iter().map(|step| &source[offset(step)..][..count]);
+        let rows = steps
+            .offsets
+            .iter()
+            .map(|step| &source[offset(step)..][..count]);
         match (count, width) {
             (32, 32) => rows_of::<32>(rows, out),
             (16, 16) => rows_of::<16>(rows, out),
@@ -156,7 +165,15 @@ pub fn pack(
         for lane in 0..count {
             for run in &steps.runs {
                 let out = &mut out[run.0 * width + lane..];
-                copy(load, source, (lanes, lane), (steps, *run), inside, out, width);
+                copy(
+                    load,
+                    source,
+                    (lanes, lane),
+                    (steps, *run),
+                    inside,
+                    out,
+                    width,
+                );
             }
         }
     }

@@ -18,7 +18,8 @@ pub fn transpose<'a>(
     for lane in (0..count).step_by(BLOCK) {
         let height = (count - lane).min(BLOCK);
         // Rows beyond the last repeat it, and are not kept.
-        let rows: [&[f32]; BLOCK] = std::array::from_fn(|i| &row(lane + i.min(height - 1))[..steps]);
+        let rows: [&[f32]; BLOCK] =
+            std::array::from_fn(|i| &row(lane + i.min(height - 1))[..steps]);
         let done = match simd {
             #[cfg(target_arch = "x86_64")]
             Simd::Avx512 => {

@@ -1,0 +1,405 @@
+//! The command line.
+
+use crate::money;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use lockstep_agent::roles::challenger::Audit;
+use lockstep_agent::run::fault::{Level, Place};
+use lockstep_interface::{Attempt, Balance, DemandId, DisputeId, TaskId};
+use std::path::PathBuf;
+
+/// Have a model trained by strangers, and pay only for work that is provably right.
+#[derive(Parser)]
+#[command(name = "lockstep", version, after_help = crate::exit::HELP)]
+pub struct Args {
+    /// Folder of keys, artifacts, chain and settings.
+    #[arg(long, global = true, env = "LOCKSTEP_WORK", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Chain to use: `embedded:DIR` is a chain in this process, kept in a folder.
+    #[arg(long, global = true, env = "LOCKSTEP_CHAIN")]
+    pub chain: Option<String>,
+    /// Where artifacts are kept: a folder or a URL.
+    #[arg(long, global = true, env = "LOCKSTEP_STORE")]
+    pub store: Option<String>,
+    /// Who acts: the name of a key, or `//Alice` and the like on a development chain. The
+    /// variable LOCKSTEP_SECRET may hold a secret instead.
+    #[arg(long = "as", global = true, env = "LOCKSTEP_KEY", value_name = "KEY")]
+    pub key: Option<String>,
+    /// What programs run on.
+    #[arg(long, global = true, env = "LOCKSTEP_ENGINE")]
+    pub engine: Option<EngineName>,
+    /// Threads of the CPU engine; all cores when absent.
+    #[arg(long, global = true, env = "LOCKSTEP_THREADS")]
+    pub threads: Option<usize>,
+    /// Print JSON for scripts.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more; twice for even more. LOCKSTEP_LOG takes a filter.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Engines by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineName {
+    /// Threads and SIMD.
+    Cpu,
+    /// The protocol's evaluator: slow, the oracle.
+    Reference,
+}
+
+/// Everything that `lockstep` does.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show both endings of the story: an honest solver is paid, a cheat is caught.
+    Demo(DemoArgs),
+    /// Make and show keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Deploy the three contracts and remember where they are.
+    Deploy(DeployArgs),
+    /// What a solver stands to lose.
+    #[command(subcommand)]
+    Stake(StakeCommand),
+    /// Make, submit and follow tasks.
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Be a solver: take tasks, train, defend the results.
+    Work(WorkArgs),
+    /// Be a challenger: run other people's results again and dispute what is wrong.
+    Audit(AuditArgs),
+    /// Withdraw everything that tasks, disputes and demands owe.
+    Withdraw,
+    /// Get a trained model, and measure it.
+    #[command(subcommand)]
+    Result(ResultCommand),
+    /// Look inside.
+    #[command(subcommand)]
+    Inspect(InspectCommand),
+    /// The embedded chain's own time and money.
+    #[command(subcommand)]
+    Chain(ChainCommand),
+    /// Measure, beside what a person would otherwise use.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// The settings file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `demo`.
+#[derive(ClapArgs)]
+pub struct DemoArgs {
+    /// The recipe of the task.
+    #[arg(long, default_value = "examples/digits/mlp.toml")]
+    pub recipe: PathBuf,
+    /// What kind of error the cheat plants: checkpoint, step, state, source, map or fold.
+    #[arg(long, default_value = "fold")]
+    pub level: Level,
+    /// Where the cheat plants it: `step=137,node=12,element=5,r=3`, each part optional; what is
+    /// left out is random.
+    #[arg(long, default_value = "", value_name = "PLACE")]
+    pub fault: Place,
+    /// Seed of everything random.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How much the challenger checks: `all`, or a percentage of the segments.
+    #[arg(long)]
+    pub audit: Option<Audit>,
+    /// Lowest accuracy on held-out records, in percent.
+    #[arg(long, default_value_t = 95.0, value_name = "PERCENT")]
+    pub floor: f64,
+}
+
+/// `lockstep keys`.
+#[derive(Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and show its mnemonic phrase once.
+    New {
+        /// What to call it.
+        name: String,
+    },
+    /// Keep an existing secret, typed at a prompt.
+    Import {
+        /// What to call it.
+        name: String,
+    },
+    /// Show a key's address.
+    Show {
+        /// Which key.
+        name: String,
+    },
+    /// Show all keys.
+    List,
+}
+
+/// Arguments of `deploy`.
+#[derive(ClapArgs)]
+pub struct DeployArgs {
+    /// Distinguishes deployments by the same account.
+    #[arg(long, default_value = "")]
+    pub salt: String,
+    /// Hours from the request to unbond stake to its withdrawal.
+    #[arg(long, default_value_t = 168)]
+    pub unbonding_hours: u64,
+}
+
+/// `lockstep stake`.
+#[derive(Subcommand)]
+pub enum StakeCommand {
+    /// Add stake.
+    Deposit {
+        /// Tokens.
+        #[arg(value_parser = money::parse)]
+        amount: Balance,
+    },
+    /// Start unbonding free stake.
+    Unbond {
+        /// Tokens.
+        #[arg(value_parser = money::parse)]
+        amount: Balance,
+    },
+    /// Pay out stake that has been unbonded.
+    Withdraw,
+    /// Show stake.
+    Show,
+}
+
+/// `lockstep task`.
+#[derive(Subcommand)]
+pub enum TaskCommand {
+    /// Build a task from a recipe, put its files into the store, and say what it takes.
+    New {
+        /// The recipe, a TOML file.
+        recipe: PathBuf,
+    },
+    /// Offer a task that `task new` made.
+    Submit(SubmitArgs),
+    /// Show all tasks on the chain.
+    List,
+    /// Show a task, its attempts and disputes.
+    Show {
+        /// Which task.
+        task: TaskId,
+    },
+    /// Take back an open task.
+    Cancel {
+        /// Which task.
+        task: TaskId,
+    },
+    /// Settle a task whose window has passed.
+    Finalize {
+        /// Which task.
+        task: TaskId,
+    },
+    /// Look after one's tasks until stopped: expire, settle, withdraw.
+    Watch(LoopArgs),
+}
+
+/// Arguments of `task submit`.
+#[derive(ClapArgs)]
+pub struct SubmitArgs {
+    /// The task: its name or the beginning of its hash, as `task new` printed it.
+    pub task: String,
+    /// Price at which it opens, in tokens.
+    #[arg(long, default_value = "10", value_parser = money::parse)]
+    pub reward: Balance,
+    /// Highest price, in tokens; as `--reward` when absent.
+    #[arg(long, value_parser = money::parse)]
+    pub ceiling: Option<Balance>,
+    /// Stake that a solver locks, in tokens.
+    #[arg(long, default_value = "100", value_parser = money::parse)]
+    pub stake: Balance,
+    /// Bond that a challenger posts, in tokens.
+    #[arg(long, default_value = "30", value_parser = money::parse)]
+    pub bond: Balance,
+    /// Fee of a demand, in tokens.
+    #[arg(long, default_value = "1", value_parser = money::parse)]
+    pub demand_fee: Balance,
+    /// Hours over which the price rises to its ceiling.
+    #[arg(long, default_value_t = 1)]
+    pub ramp_hours: u64,
+    /// Hours for which it can be accepted.
+    #[arg(long, default_value_t = 168)]
+    pub open_hours: u64,
+    /// Hours from acceptance to the commit deadline.
+    #[arg(long, default_value_t = 24)]
+    pub work_hours: u64,
+    /// Hours after acceptance before which no window ends.
+    #[arg(long, default_value_t = 48)]
+    pub audit_hours: u64,
+    /// Hours after the commit before which no window ends.
+    #[arg(long, default_value_t = 24)]
+    pub window_hours: u64,
+    /// Minutes for which one dispute occupies an honest solver at worst.
+    #[arg(long, default_value_t = 5)]
+    pub replay_minutes: u64,
+    /// Hours on each side's chess clock.
+    #[arg(long, default_value_t = 4)]
+    pub clock_hours: u64,
+    /// Blocks that every turn lasts at least.
+    #[arg(long, default_value_t = 20)]
+    pub min_blocks: u32,
+}
+
+/// How long a role stays.
+#[derive(ClapArgs, Clone, Copy)]
+pub struct LoopArgs {
+    /// Stop when nothing is due, instead of waiting for more.
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds between looks at the chain when nothing is due.
+    #[arg(long, default_value_t = 6, value_name = "SECONDS")]
+    pub poll: u64,
+}
+
+/// Arguments of `work`.
+#[derive(ClapArgs)]
+pub struct WorkArgs {
+    /// How long to stay.
+    #[command(flatten)]
+    pub stay: LoopArgs,
+    /// Lowest price for a task, in tokens.
+    #[arg(long, value_parser = money::parse)]
+    pub min_price: Option<Balance>,
+    /// Stake that may be deposited for a task when the free stake does not suffice, in tokens.
+    #[arg(long, value_parser = money::parse)]
+    pub top_up: Option<Balance>,
+    /// Cheat, for demonstrations: plant an error of this level.
+    #[arg(long, value_name = "LEVEL", help_heading = "Demonstration")]
+    pub cheat: Option<Level>,
+    /// Where to plant it: `step=137,node=12,element=5,r=3`.
+    #[arg(long, default_value = "", requires = "cheat", help_heading = "Demonstration")]
+    pub fault: Place,
+    /// Seed of what `--fault` leaves open.
+    #[arg(long, default_value_t = 0, requires = "cheat", help_heading = "Demonstration")]
+    pub seed: u64,
+}
+
+/// Arguments of `audit`.
+#[derive(ClapArgs)]
+pub struct AuditArgs {
+    /// How long to stay.
+    #[command(flatten)]
+    pub stay: LoopArgs,
+    /// How much to check: `all`, or a percentage of the segments.
+    #[arg(long)]
+    pub audit: Option<Audit>,
+}
+
+/// `lockstep result`.
+#[derive(Subcommand)]
+pub enum ResultCommand {
+    /// Write a task's final state as a safetensors file.
+    Download {
+        /// Which task.
+        #[arg(long)]
+        task: TaskId,
+        /// Which attempt; the latest when absent.
+        #[arg(long)]
+        attempt: Option<Attempt>,
+        /// Where to.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Measure a task's final state on the recipe's held-out records.
+    Evaluate {
+        /// Which task.
+        #[arg(long)]
+        task: TaskId,
+        /// The recipe; the one that `task new` read when absent.
+        #[arg(long)]
+        recipe: Option<PathBuf>,
+        /// Fail below this accuracy, in percent.
+        #[arg(long, value_name = "PERCENT")]
+        floor: Option<f64>,
+    },
+}
+
+/// `lockstep inspect`.
+#[derive(Subcommand)]
+pub enum InspectCommand {
+    /// The nodes of a program: what they are, their shapes, operations and bytes.
+    Program {
+        /// A recipe, or a task that `task new` made.
+        what: String,
+    },
+    /// A dispute's position.
+    Dispute {
+        /// Which dispute.
+        dispute: DisputeId,
+    },
+    /// A demand.
+    Demand {
+        /// Which demand.
+        demand: DemandId,
+    },
+}
+
+/// `lockstep chain`.
+#[derive(Subcommand)]
+pub enum ChainCommand {
+    /// Show height and time.
+    Now,
+    /// Let time pass.
+    Advance {
+        /// Minutes.
+        minutes: u64,
+    },
+    /// Give tokens to a key.
+    Fund {
+        /// Whom: the name of a key or an address.
+        who: String,
+        /// Tokens.
+        #[arg(value_parser = money::parse)]
+        amount: Balance,
+    },
+}
+
+/// `lockstep bench`.
+#[derive(Subcommand)]
+pub enum BenchCommand {
+    /// Canonical-order matrix multiplication beside OpenBLAS.
+    Gemm {
+        /// Sizes.
+        #[arg(long, value_delimiter = ',', default_value = "1024")]
+        sizes: Vec<usize>,
+        /// Numbers of threads.
+        #[arg(long, value_delimiter = ',', default_value = "1,2")]
+        threads: Vec<usize>,
+    },
+    /// BLAKE3 of tensors, and what checkpoints cost.
+    Hash,
+    /// Training steps of a recipe.
+    Step {
+        /// The recipe.
+        #[arg(long, default_value = "examples/digits/mlp.toml")]
+        recipe: PathBuf,
+    },
+    /// A dispute: moves, calldata and gas, here and for larger tasks.
+    Dispute {
+        /// The recipe.
+        #[arg(long, default_value = "examples/digits/mlp.toml")]
+        recipe: PathBuf,
+        /// Seed of the planted error.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+/// `lockstep config`.
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Write a commented settings file.
+    Init,
+    /// Show the settings in force.
+    Show,
+}

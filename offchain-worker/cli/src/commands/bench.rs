@@ -1,0 +1,29 @@
+use crate::args::BenchCommand;
+use crate::bench;
+use crate::context::Context;
+use crate::screen::print_json;
+use anyhow::Result;
+use serde::Serialize;
+use std::fmt::Display;
+
+/// `lockstep bench`.
+pub fn run(context: &Context, command: BenchCommand) -> Result<()> {
+    let patience = bench::Patience::default();
+    match command {
+        BenchCommand::Gemm { sizes, threads } => {
+            print(context, &bench::gemm::run(&sizes, &threads, patience)?)
+        }
+        BenchCommand::Dispute { recipe, seed } => {
+            print(context, &bench::dispute::run(&recipe, seed, context.settings.device)?)
+        }
+        _ => anyhow::bail!("not yet"),
+    }
+}
+
+fn print<T: Serialize + Display>(context: &Context, report: &T) -> Result<()> {
+    if context.json {
+        return print_json(report);
+    }
+    print!("{report}");
+    Ok(())
+}

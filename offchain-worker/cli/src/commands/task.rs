@@ -1,0 +1,266 @@
+use crate::args::{SubmitArgs, TaskCommand};
+use crate::commands::roles;
+use crate::context::{Context, Manifest};
+use crate::money;
+use crate::recipe::{parameters, Made};
+use crate::screen::{bytes, count, print_json, short, Table};
+use anyhow::{bail, Context as _, Result};
+use lockstep_agent::chain::contracts::Contracts;
+use lockstep_agent::keys::address;
+use lockstep_agent::roles::solver::{memory, operations};
+use lockstep_agent::roles::Submitter;
+use lockstep_agent::run::workload::Workload;
+use lockstep_interface::escrow::{AttemptRecord, Cancel, Finalize, TaskRecord};
+use lockstep_interface::{TaskId, Terms};
+use lockstep_protocol::program::Node;
+use serde_json::{json, Value};
+
+const HOUR: u64 = 3_600_000;
+
+/// `lockstep task`.
+pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
+    match command {
+        TaskCommand::New { recipe } => {
+            let (made, manifest) = context.new_task(&recipe)?;
+            new(context, &made, &manifest)
+        }
+        TaskCommand::Submit(args) => submit(context, &args),
+        TaskCommand::List => list(context),
+        TaskCommand::Show { task } => show(context, task),
+        TaskCommand::Cancel { task } => {
+            context.contracts()?.escrow(&context.signer()?, 0, &Cancel { task })?;
+            done(context, format!("task {task} is cancelled; `lockstep withdraw` refunds it"))
+        }
+        TaskCommand::Finalize { task } => {
+            let contracts = context.contracts()?;
+            let attempt = record(&contracts, task)?.attempts;
+            contracts.escrow(&context.signer()?, 0, &Finalize { task, attempt })?;
+            done(context, format!("task {task} is settled"))
+        }
+        TaskCommand::Watch(stay) => roles::watch(context, stay),
+    }
+}
+
+fn done(context: &Context, text: String) -> Result<()> {
+    if context.json {
+        return print_json(&json!({ "done": text }));
+    }
+    println!("{text}");
+    Ok(())
+}
+
+fn record(contracts: &Contracts, task: TaskId) -> Result<TaskRecord> {
+    contracts.task(task)?.with_context(|| format!("there is no task {task}, or it was removed"))
+}
+
+fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
+    let spec = &made.workload.spec;
+    let program = &made.workload.program;
+    let state: u64 = program.nodes[..program.slots as usize].iter().map(Node::bytes).sum();
+    let (operations, memory) = (operations(program), memory(program));
+    let dispute = crate::bench::dispute::bound(program, spec);
+    if context.json {
+        return print_json(&json!({
+            "name": manifest.name,
+            "hash": manifest.hash,
+            "parameters": parameters(&made.task),
+            "nodes": spec.nodes,
+            "operations_per_step": operations,
+            "memory": memory,
+            "state": state,
+            "steps": spec.steps,
+            "segments": spec.segments(),
+            "dispute_moves": dispute.moves,
+            "dispute_bytes": dispute.bytes,
+        }));
+    }
+    println!("{}  {}", manifest.name, manifest.hash);
+    println!("  parameters   {}", count(parameters(&made.task)));
+    println!("  program      {} nodes, {} scalar operations a step", spec.nodes, count(operations));
+    println!("  memory       {} for all values of a step", bytes(memory));
+    println!("  state        {} in {} tensors", bytes(state), spec.slots);
+    println!(
+        "  run          {} steps of {} records, {} checkpoints",
+        spec.steps,
+        spec.batch,
+        spec.segments()
+    );
+    println!(
+        "  a dispute    at most {} moves a side and {} of calldata by the solver",
+        dispute.moves,
+        bytes(dispute.bytes)
+    );
+    println!("offer it with: lockstep task submit {}", manifest.name);
+    Ok(())
+}
+
+fn submit(context: &Context, args: &SubmitArgs) -> Result<()> {
+    let manifest = context.manifest(&args.task)?;
+    let worker = context.worker()?;
+    let workload = Workload::fetch(&worker.store, &manifest.spec()?)?;
+    let terms = Terms {
+        reward_floor: args.reward,
+        reward_ceiling: args.ceiling.unwrap_or(args.reward),
+        stake: args.stake,
+        bond: args.bond,
+        demand_fee: args.demand_fee,
+        ramp: args.ramp_hours * HOUR,
+        open: args.open_hours * HOUR,
+        work: args.work_hours * HOUR,
+        audit: args.audit_hours * HOUR,
+        window: args.window_hours * HOUR,
+        replay: args.replay_minutes * HOUR / 60,
+        clock: args.clock_hours * HOUR,
+        increment: HOUR / 60,
+        min_blocks: args.min_blocks,
+    };
+    let location = worker.store.location().to_owned();
+    let submitter = Submitter::new(worker, false);
+    let (task, receipt) = submitter.submit(&workload, terms, &location)?;
+    if context.json {
+        return print_json(&json!({ "task": task, "block": receipt.at.block }));
+    }
+    println!("task {task} is open, in block {}", receipt.at.block);
+    Ok(())
+}
+
+fn list(context: &Context) -> Result<()> {
+    let contracts = context.contracts()?;
+    let mut table = Table::new(&["task", "status", "price", "stake", "checkpoints", "attempts"]);
+    let mut rows: Vec<Value> = Vec::new();
+    for task in 0..contracts.task_count()? {
+        let Some(record) = contracts.task(task)? else {
+            continue;
+        };
+        let attempt = contracts.attempt(task, record.attempts)?;
+        let price = match contracts.price(task)? {
+            Some(price) => Some(price),
+            None => attempt.map(|attempt| attempt.price),
+        };
+        rows.push(json!({
+            "task": task,
+            "status": format!("{:?}", record.status),
+            "price": price.map(|p| p.to_string()),
+            "stake": record.terms.stake.to_string(),
+            "segments": record.segments,
+            "attempts": record.attempts,
+            "terms_hash": hex::encode(record.terms_hash),
+        }));
+        table.row(&[
+            task.to_string(),
+            format!("{:?}", record.status),
+            price.map_or("-".into(), money::show),
+            money::show(record.terms.stake),
+            record.segments.to_string(),
+            record.attempts.to_string(),
+        ]);
+    }
+    if context.json {
+        return print_json(&rows);
+    }
+    print!("{table}");
+    Ok(())
+}
+
+fn show(context: &Context, task: TaskId) -> Result<()> {
+    let contracts = context.contracts()?;
+    let record = record(&contracts, task)?;
+    let submission = contracts.submission(task, &record)?;
+    let now = contracts.now()?;
+    let spec = &submission.task.spec;
+    let mut attempts = Vec::new();
+    for number in 1..=record.attempts {
+        if let Some(attempt) = contracts.attempt(task, number)? {
+            attempts.push((number, attempt));
+        }
+    }
+    let disputes: Vec<_> =
+        contracts.disputes(0)?.into_iter().filter(|listed| listed.task == task).collect();
+    if context.json {
+        return print_json(&json!({
+            "task": task,
+            "status": format!("{:?}", record.status),
+            "submitter": address(&record.submitter),
+            "terms_hash": hex::encode(record.terms_hash),
+            "artifacts": submission.artifacts,
+            "program": hex::encode(spec.program),
+            "nodes": spec.nodes,
+            "steps": spec.steps,
+            "segments": record.segments,
+            "price": record.price(now.time).map(|p| p.to_string()),
+            "owed": record.owed.to_string(),
+            "attempts": attempts.iter().map(|(n, a)| attempt_json(*n, a)).collect::<Vec<_>>(),
+            "disputes": disputes.iter().map(|d| json!({
+                "dispute": d.id, "attempt": d.attempt, "open": d.open,
+                "challenger": address(&d.challenger),
+            })).collect::<Vec<_>>(),
+        }));
+    }
+    println!("task {task}: {:?}", record.status);
+    println!("  submitter  {}", address(&record.submitter));
+    println!("  artifacts  {}", submission.artifacts);
+    println!("  program    {} nodes, {}", spec.nodes, short(&spec.program));
+    println!("  run        {} steps, {} checkpoints", spec.steps, record.segments);
+    if let Some(price) = record.price(now.time) {
+        println!("  price      {} now", money::show(price));
+    }
+    println!(
+        "  reward     {} to {}, stake {}, bond {}",
+        money::show(record.terms.reward_floor),
+        money::show(record.terms.reward_ceiling),
+        money::show(record.terms.stake),
+        money::show(record.terms.bond)
+    );
+    if record.owed > 0 {
+        println!("  owed       {} to the submitter", money::show(record.owed));
+    }
+    for (number, attempt) in &attempts {
+        println!(
+            "  attempt {number}: {:?} by {} at {}",
+            attempt.status,
+            address(&attempt.solver),
+            money::show(attempt.price)
+        );
+        if attempt.window_end > now.time {
+            let hours = (attempt.window_end - now.time) as f64 / HOUR as f64;
+            println!("    open to challenge for {hours:.1} h");
+        }
+        if attempt.challenges > 0 {
+            println!("    {} challenges are not over", attempt.challenges);
+        }
+    }
+    for dispute in &disputes {
+        let state = if dispute.open { "open" } else { "over" };
+        println!(
+            "  dispute {} of attempt {}: {state}, by {}",
+            dispute.id,
+            dispute.attempt,
+            address(&dispute.challenger)
+        );
+    }
+    Ok(())
+}
+
+fn attempt_json(number: u32, attempt: &AttemptRecord) -> Value {
+    json!({
+        "attempt": number,
+        "status": format!("{:?}", attempt.status),
+        "solver": address(&attempt.solver),
+        "price": attempt.price.to_string(),
+        "deadline": attempt.deadline,
+        "window_end": attempt.window_end,
+        "challenges": attempt.challenges,
+        "trace": hex::encode(attempt.commitment.trace),
+        "state": hex::encode(attempt.commitment.state),
+    })
+}
+
+/// The number of a task's latest attempt.
+pub(super) fn latest_attempt(contracts: &Contracts, task: TaskId) -> Result<(TaskRecord, u32)> {
+    let record = record(contracts, task)?;
+    if record.attempts == 0 {
+        bail!("nobody has accepted task {task} yet");
+    }
+    let attempts = record.attempts;
+    Ok((record, attempts))
+}
