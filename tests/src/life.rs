@@ -3,13 +3,14 @@
 use crate::world::World;
 use lockstep_agent::chain::Balance;
 use lockstep_agent::keys::Signer;
-use lockstep_interface::dispute::{self, DemandRecord, DisputeRecord};
+use lockstep_interface::dispute::{self, Answer, AnswerChunk, DemandRecord, DisputeRecord};
 use lockstep_interface::escrow::{self, AttemptRecord, TaskRecord};
 use lockstep_interface::{stake, Attempt, DemandId, DisputeId, Millis, Task, TaskId, Terms};
 use lockstep_protocol::player::FileId;
 use lockstep_protocol::rehearsal::Run;
 use lockstep_protocol::task::TaskSpec;
 use lockstep_protocol::{tree, Hash};
+use scale::Encode;
 
 /// An offer with amounts that divide badly.
 pub const TERMS: Terms = Terms {
@@ -130,6 +131,44 @@ impl World {
         let message = open(job, attempt, run);
         self.ask(challenger, job.task.terms.bond, &message)
             .expect("the commitment is open to challenge")
+    }
+
+    /// Demands a chunk (segment, slot, chunk) of the commitment of a run.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn demand(
+        &self,
+        job: &Job,
+        attempt: Attempt,
+        demander: &Signer,
+        run: &Run,
+        place: (u32, u32, u64),
+    ) -> DemandId {
+        let message = demand(job, attempt, run, place);
+        self.ask(demander, job.task.terms.demand_fee, &message)
+            .expect("the commitment is open to challenge")
+    }
+
+    /// Lets the time to answer a demand run out.
+    ///
+    /// # Panics
+    /// When the demand is accepted as failed too early or refused afterwards.
+    pub fn expire_demand(&self, demand: DemandId) {
+        let record = self.demand_record(demand);
+        let message = dispute::ExpireDemand { demand };
+        let anyone = self.person("bystander");
+        let early = self.tell(&anyone, 0, &message);
+        assert_eq!(early, Err(dispute::Error::Running));
+        let end = record.since + record.clock;
+        if self.now().time <= end {
+            self.wait_until(end + 1);
+        }
+        while self.now().block <= record.since_block + record.min_blocks {
+            self.wait(1);
+        }
+        self.tell(&anyone, 0, &message)
+            .expect("the time to answer is over");
     }
 
     /// Waits for the end of an attempt's window and settles it.
@@ -330,4 +369,39 @@ pub fn open(job: &Job, attempt: Attempt, run: &Run) -> dispute::Open {
 pub fn rise(terms: &Terms, price: Balance) -> Millis {
     let rise = (price - terms.reward_floor) * Balance::from(terms.ramp);
     rise.div_ceil(terms.reward_ceiling - terms.reward_floor) as Millis
+}
+
+/// The answer to a demand, from the files of a run.
+///
+/// # Panics
+/// When the run has no such chunk.
+pub fn answer(run: &Run, segment: u32, slot: u32, chunk: u64) -> Answer {
+    let last = run.spec.first_step(segment) + run.spec.segment_steps(segment) - 1;
+    let node = run.spec.nodes - run.spec.slots + slot;
+    let entry = |file: FileId, index: u32| tree::prove_open(&run.bytes(file), index as u64 * 32);
+    let tensor = run.bytes(FileId::Tensor { step: last, node });
+    let start = chunk * tree::CHUNK;
+    Answer {
+        node: run.program.nodes[slot as usize].encode(),
+        program: entry(FileId::Program, slot),
+        chunk: (start < tensor.len() as u64).then(|| AnswerChunk {
+            checkpoint: entry(FileId::Checkpoints, segment),
+            tensor: entry(FileId::StateAfter { step: last }, slot),
+            data: tree::prove_open(&tensor, start),
+        }),
+    }
+}
+
+/// The message that demands a chunk of a run's checkpoint.
+pub fn demand(job: &Job, attempt: Attempt, run: &Run, place: (u32, u32, u64)) -> dispute::Demand {
+    let (segment, slot, chunk) = place;
+    dispute::Demand {
+        task: job.id,
+        attempt,
+        content: job.task.clone(),
+        trace: run.commitment().trace,
+        segment,
+        slot,
+        chunk,
+    }
 }

@@ -151,6 +151,17 @@ impl World {
         signer
     }
 
+    /// Gives somebody more money.
+    ///
+    /// # Panics
+    /// When the chain fails.
+    pub fn endow(&self, who: &Signer, amount: Balance) {
+        self.chain
+            .mint(&who.account(), amount)
+            .expect("the chain mints");
+        self.books.borrow_mut().minted(amount);
+    }
+
     /// Whoever deployed the contracts.
     pub fn deployer(&self) -> Signer {
         self.person("Alice")

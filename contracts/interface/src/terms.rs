@@ -266,3 +266,210 @@ impl Bounds {
             && times.iter().all(|t| (1..=self.max_time).contains(t))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        min_reward: 10,
+        min_stake: 20,
+        min_bond: 10,
+        min_demand_fee: 5,
+        min_open: 100,
+        min_work: 100,
+        min_window: 100,
+        min_replay: 10,
+        min_clock: 100,
+        min_increment: 10,
+        min_blocks: 2,
+        max_time: 10_000,
+        max_blocks: 20,
+    };
+
+    const TERMS: Terms = Terms {
+        reward_floor: 10,
+        reward_ceiling: 30,
+        stake: 50,
+        bond: 10,
+        demand_fee: 5,
+        ramp: 100,
+        open: 100,
+        work: 100,
+        audit: 100,
+        window: 100,
+        replay: 12,
+        clock: 100,
+        increment: 10,
+        min_blocks: 2,
+    };
+
+    #[test]
+    fn default_bounds_allow_terms() {
+        assert!(Bounds::default().check());
+        assert!(BOUNDS.check());
+    }
+
+    #[test]
+    fn bounds_that_could_divide_by_zero_or_overflow_are_refused() {
+        let broken = [
+            Bounds {
+                max_time: MAX_TIME + 1,
+                ..BOUNDS
+            },
+            Bounds {
+                min_replay: 0,
+                ..BOUNDS
+            },
+            Bounds {
+                min_demand_fee: 0,
+                ..BOUNDS
+            },
+            Bounds {
+                min_stake: MAX_AMOUNT + 1,
+                ..BOUNDS
+            },
+            Bounds {
+                min_blocks: 21,
+                ..BOUNDS
+            },
+        ];
+        for bounds in broken {
+            assert!(!bounds.check(), "{bounds:?}");
+        }
+    }
+
+    #[test]
+    fn terms_on_every_limit_are_accepted_and_one_beyond_is_refused() {
+        assert_eq!(TERMS.check(&BOUNDS), Ok(()));
+        let broken = [
+            (
+                Terms {
+                    reward_floor: 9,
+                    ..TERMS
+                },
+                TermsFault::Reward,
+            ),
+            (
+                Terms {
+                    reward_floor: 31,
+                    ..TERMS
+                },
+                TermsFault::Reward,
+            ),
+            (
+                Terms {
+                    reward_ceiling: MAX_AMOUNT + 1,
+                    ..TERMS
+                },
+                TermsFault::Reward,
+            ),
+            (
+                Terms {
+                    reward_ceiling: 51,
+                    ..TERMS
+                },
+                TermsFault::Stake,
+            ),
+            (
+                Terms {
+                    stake: MAX_AMOUNT + 1,
+                    ..TERMS
+                },
+                TermsFault::Stake,
+            ),
+            (Terms { bond: 9, ..TERMS }, TermsFault::Bond),
+            (Terms { bond: 51, ..TERMS }, TermsFault::Bond),
+            (
+                Terms {
+                    demand_fee: 4,
+                    ..TERMS
+                },
+                TermsFault::DemandFee,
+            ),
+            (
+                Terms {
+                    demand_fee: 11,
+                    ..TERMS
+                },
+                TermsFault::DemandFee,
+            ),
+            (Terms { ramp: 0, ..TERMS }, TermsFault::Open),
+            (Terms { ramp: 101, ..TERMS }, TermsFault::Open),
+            (Terms { open: 99, ..TERMS }, TermsFault::Open),
+            (
+                Terms {
+                    open: 10_001,
+                    ..TERMS
+                },
+                TermsFault::Open,
+            ),
+            (Terms { work: 99, ..TERMS }, TermsFault::Work),
+            (Terms { audit: 99, ..TERMS }, TermsFault::Window),
+            (
+                Terms {
+                    window: 10_001,
+                    ..TERMS
+                },
+                TermsFault::Window,
+            ),
+            (Terms { clock: 99, ..TERMS }, TermsFault::Clock),
+            (Terms { replay: 9, ..TERMS }, TermsFault::Clock),
+            (
+                Terms {
+                    replay: 101,
+                    ..TERMS
+                },
+                TermsFault::Clock,
+            ),
+            (
+                Terms {
+                    increment: 101,
+                    ..TERMS
+                },
+                TermsFault::Clock,
+            ),
+            (
+                Terms {
+                    min_blocks: 1,
+                    ..TERMS
+                },
+                TermsFault::Blocks,
+            ),
+            (
+                Terms {
+                    min_blocks: 21,
+                    ..TERMS
+                },
+                TermsFault::Blocks,
+            ),
+            // 10 * floor(100 / 13) = 70 is less than 50 + 30.
+            (
+                Terms {
+                    replay: 13,
+                    ..TERMS
+                },
+                TermsFault::Drowning,
+            ),
+        ];
+        for (terms, fault) in broken {
+            assert_eq!(terms.check(&BOUNDS), Err(fault), "{terms:?}");
+        }
+    }
+
+    #[test]
+    fn the_price_is_linear_and_never_leaves_its_range() {
+        assert_eq!(TERMS.price(0), 10);
+        assert_eq!(TERMS.price(49), 19);
+        assert_eq!(TERMS.price(50), 20);
+        assert_eq!(TERMS.price(100), 30);
+        assert_eq!(TERMS.price(Millis::MAX), 30);
+        let widest = Terms {
+            reward_floor: 0,
+            reward_ceiling: MAX_AMOUNT,
+            ramp: MAX_TIME,
+            ..TERMS
+        };
+        assert_eq!(widest.price(MAX_TIME), MAX_AMOUNT);
+    }
+}

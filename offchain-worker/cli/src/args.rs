@@ -376,13 +376,20 @@ pub enum BenchCommand {
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
         threads: Vec<usize>,
     },
-    /// BLAKE3 of tensors, and what checkpoints cost.
-    Hash,
+    /// BLAKE3 of tensors beside the library alone.
+    Hash {
+        /// Sizes in MiB.
+        #[arg(long, value_delimiter = ',', default_value = "1,64")]
+        mebibytes: Vec<usize>,
+    },
     /// Training steps of a recipe.
     Step {
         /// The recipe.
         #[arg(long, default_value = "examples/digits/mlp.toml")]
         recipe: PathBuf,
+        /// Numbers of threads.
+        #[arg(long, value_delimiter = ',', default_value = "1,2")]
+        threads: Vec<usize>,
     },
     /// A dispute: moves, calldata and gas, here and for larger tasks.
     Dispute {

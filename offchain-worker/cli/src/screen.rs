@@ -73,11 +73,6 @@ impl Paint {
     pub fn red(self, text: impl Display) -> String {
         self.wrap("31", text)
     }
-
-    /// Something to look at.
-    pub fn cyan(self, text: impl Display) -> String {
-        self.wrap("36", text)
-    }
 }
 
 /// A progress bar over steps, on a terminal; silence elsewhere. Stops the run when the person

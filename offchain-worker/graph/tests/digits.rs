@@ -50,7 +50,6 @@ fn word(built: &Built, state: &[Vec<u8>], name: &str) -> u32 {
 
 /// The final training loss and how many of the test records are read right.
 fn outcome(task: &Task) -> (f32, u32) {
-    let started = std::time::Instant::now();
     let mut training = engine(&task.built, &task.train, task.seed);
     let trained = run(&mut training, &task.built.genesis(), task.steps);
     let loss = f32::from_bits(word(&task.built, &trained, metric::LOSS));
@@ -63,24 +62,23 @@ fn outcome(task: &Task) -> (f32, u32) {
     );
     assert_eq!(word(&pass.built, &judged, metric::SEEN), 360);
     let correct = word(&pass.built, &judged, metric::CORRECT);
-    println!("loss {loss}, {correct} of 360, {:?}", started.elapsed());
     (loss, correct)
 }
 
 #[test]
-fn the_perceptron_reads_19_of_20_digits_it_has_never_seen() {
+fn the_perceptron_reads_at_least_95_of_100_digits_that_it_has_never_seen() {
     let (loss, correct) = outcome(&task("mlp.toml"));
     assert!(
-        loss < 0.1 && correct >= 342,
+        loss < 0.05 && correct >= 342,
         "loss {loss}, {correct} of 360"
     );
 }
 
 #[test]
-fn the_convolutional_network_reads_97_of_100_digits_it_has_never_seen() {
+fn the_convolutional_network_reads_at_least_97_of_100_digits_that_it_has_never_seen() {
     let (loss, correct) = outcome(&task("cnn.toml"));
     assert!(
-        loss < 0.1 && correct >= 350,
+        loss < 0.05 && correct >= 350,
         "loss {loss}, {correct} of 360"
     );
 }

@@ -253,7 +253,14 @@ fn matmul(
 fn matrix_products() {
     type Pick = fn(usize, usize, usize) -> Vec<usize>;
     type Build = fn(&mut Graph, &[Value]) -> Value;
-    let cases: [(&str, &[usize], &[usize], Build, Pick); 4] = [
+    type Case = (
+        &'static str,
+        &'static [usize],
+        &'static [usize],
+        Build,
+        Pick,
+    );
+    let cases: [Case; 4] = [
         (
             "one matrix for all",
             &[2, 3, 5],

@@ -319,6 +319,14 @@ fn numbers_out_of_range_are_refused_with_their_key() {
 #[test]
 fn layers_that_do_not_fit_are_refused_with_their_place() {
     refused(
+        &cnn_with("channels = 16", "channels = 1000000000000000000"),
+        &["layer 3 (conv2d)", "too large"],
+    );
+    refused(
+        &cnn_with("batch = 64", "batch = 4294967295"),
+        &["layer 0 (conv2d)", "too large"],
+    );
+    refused(
         &cnn_with("shape = [8, 8, 1]", ""),
         &["layer 0 (conv2d)", "[64]", "`shape`"],
     );

@@ -99,11 +99,13 @@ fn run(built: &Built, state: Vec<Vec<u8>>, steps: u32) -> Vec<Vec<u8>> {
     })
 }
 
+type Gradients = dyn Fn(&[Tensor], u32) -> (Vec<Tensor>, f64, f64);
+
 /// A model of the independent implementation: its parameters, and their gradients, the loss and
 /// the share of right answers for a batch.
 struct Reference {
     parameters: Vec<Tensor>,
-    gradients: Box<dyn Fn(&[Tensor], u32) -> (Vec<Tensor>, f64, f64)>,
+    gradients: Box<Gradients>,
 }
 
 /// Mean cross-entropy, share of right answers, and gradient towards the logits.
@@ -115,9 +117,9 @@ fn cross_entropy(logits: &Tensor, labels: &[usize]) -> (f64, f64, Tensor) {
         let sum: f64 = x.iter().map(|x| x.exp()).sum();
         loss += (sum.ln() - x[label]) / n;
         right += x.iter().all(|&other| other <= x[label]) as u8 as f64 / n;
-        for k in 0..CLASSES {
+        for (k, x) in x.iter().enumerate() {
             let truth = (k == label) as u8 as f64;
-            gradient.add(&[row, k], (x[k].exp() / sum - truth) / n);
+            gradient.add(&[row, k], (x.exp() / sum - truth) / n);
         }
     }
     (loss, right, gradient)

@@ -3,8 +3,8 @@
 
 pub mod dispute;
 pub mod gemm;
-//HASH
-//STEP
+pub mod hash;
+pub mod step;
 mod table;
 
 pub use table::Table;

@@ -16,7 +16,13 @@ pub fn run(context: &Context, command: BenchCommand) -> Result<()> {
         BenchCommand::Dispute { recipe, seed } => {
             print(context, &bench::dispute::run(&recipe, seed, context.settings.device)?)
         }
-        _ => anyhow::bail!("not yet"),
+        BenchCommand::Hash { mebibytes } => {
+            let sizes: Vec<usize> = mebibytes.iter().map(|m| m << 20).collect();
+            print(context, &bench::hash::run(&sizes, patience)?)
+        }
+        BenchCommand::Step { recipe, threads } => {
+            print(context, &bench::step::run(&recipe, &threads, patience)?)
+        }
     }
 }
 

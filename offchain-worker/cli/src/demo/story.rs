@@ -1,8 +1,6 @@
 //! A dispute, told move by move.
 
 use super::{describe, Narrator};
-use crate::money;
-use crate::screen;
 use lockstep_agent::chain::{Receipt, Weight};
 use lockstep_agent::roles::Action;
 use lockstep_agent::run::workload::Workload;

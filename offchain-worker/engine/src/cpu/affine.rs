@@ -1,85 +1,35 @@
-//! Forms and accesses of one node, rewritten for speed over the node's iteration domain.
+//! Forms and accesses of one node, rewritten for speed.
 //!
-//! Axes that can never be left need no test and dissolve into one linear offset; dimensions that
-//! every form walks as one are merged. What is left is usually one or two dimensions, in which
-//! a read is contiguous, strided or constant.
+//! An access is a sum of parts that depend on different coordinates: the origin, the output
+//! coordinates, the reduction coordinates, the index words. Axes that can never be left need no test
+//! and dissolve into one linear offset; dimensions that a part walks as one are merged. What is
+//! left of a part is usually one or two dimensions, in which it is contiguous, strided or constant.
 
-use lockstep_protocol::program::{var, Access, Dtype, Form};
+use lockstep_protocol::program::{limits, var, Access, Dim, Dtype, Form, Guard};
 
-/// `constant + sum(coords * coordinate) + sum(index * index word)`.
-///
-/// Arithmetic wraps: intermediate sums may leave the range of 64 bits, the final values that the
-/// validator bounds cannot.
-#[derive(Clone, Debug)]
-pub struct Linear {
-    /// The constant term.
-    pub constant: i64,
-    /// A coefficient for each output coordinate, then each reduction coordinate.
-    pub coords: Vec<i64>,
-    /// A coefficient for each index word.
-    pub index: [i64; 2],
-}
+/// Most conditions of an access, and of the guards of a fold.
+pub const RANGES: usize = limits::AXES;
 
-impl Linear {
-    fn zero(dims: usize) -> Linear {
-        Linear {
-            constant: 0,
-            coords: vec![0; dims],
-            index: [0; 2],
-        }
-    }
-
-    fn add(&mut self, form: &Form, scale: i64, outputs: usize) {
-        self.constant = (self.constant).wrapping_add(form.constant.0.wrapping_mul(scale));
-        for term in &form.terms {
-            let coef = if term.var < var::RED {
-                &mut self.coords[term.var as usize]
-            } else if term.var < var::INDEX {
-                &mut self.coords[outputs + (term.var - var::RED) as usize]
-            } else {
-                &mut self.index[(term.var - var::INDEX) as usize]
-            };
-            *coef = coef.wrapping_add(term.coef.0.wrapping_mul(scale));
-        }
-    }
-
-    /// The value at `coords`, without the index words.
-    #[inline]
-    pub fn at(&self, coords: &[i64]) -> i64 {
-        let terms = self.coords.iter().zip(coords);
-        terms.fold(self.constant, |sum, (c, x)| {
-            sum.wrapping_add(c.wrapping_mul(*x))
-        })
-    }
-
-    /// Whether the value depends on an index word.
-    pub fn indexed(&self) -> bool {
-        self.index != [0; 2]
-    }
-}
-
-/// A condition `lo <= form < hi`.
-#[derive(Clone, Debug)]
+/// A condition `lo <= position < hi`.
+#[derive(Clone, Copy, Debug)]
 pub struct Range {
-    /// The value that is tested.
-    pub form: Linear,
-    /// Lowest value that passes.
+    /// Lowest position that passes.
     pub lo: i64,
-    /// Lowest value above that does not.
+    /// Lowest position above that does not.
     pub hi: i64,
 }
 
 impl Range {
-    /// Which of the `len` points from `coords` along coordinate `along` pass: `start..end`.
-    pub fn interval(&self, coords: &[i64], along: usize, len: usize) -> (usize, usize) {
-        self.span(self.form.at(coords), self.form.coords[along], len)
+    /// Whether a position passes.
+    pub fn holds(self, position: i64) -> bool {
+        self.lo <= position && position < self.hi
     }
 
-    /// Which of the `len` values `from`, `from + pace`, ... pass: `start..end`.
-    pub fn span(&self, from: i64, pace: i64, len: usize) -> (usize, usize) {
+    /// Which of the `len` positions `from`, `from + pace`, ... pass: `start..end`.
+    pub fn span(self, from: i64, pace: i64, len: usize) -> (usize, usize) {
         let len = len as i64;
         let (start, end) = match pace {
-            0 if self.lo <= from && from < self.hi => return (0, len as usize),
+            0 if self.holds(from) => return (0, len as usize),
             0 => return (0, 0),
             1 => (self.lo.saturating_sub(from), self.hi.saturating_sub(from)),
             c if c > 0 => (
@@ -87,12 +37,8 @@ impl Range {
                 ceil_div(self.hi.saturating_sub(from), c),
             ),
             c => (
-                from.saturating_sub(self.hi)
-                    .div_euclid(-c)
-                    .saturating_add(1),
-                from.saturating_sub(self.lo)
-                    .div_euclid(-c)
-                    .saturating_add(1),
+                from.saturating_sub(self.hi).div_euclid(-c).saturating_add(1),
+                from.saturating_sub(self.lo).div_euclid(-c).saturating_add(1),
             ),
         };
         let start = start.clamp(0, len);
@@ -104,44 +50,163 @@ fn ceil_div(a: i64, b: i64) -> i64 {
     a.saturating_neg().div_euclid(b).saturating_neg()
 }
 
-/// An access: the element at `offset` of a node when every bound holds, else `fill`.
+/// What one point of a part adds to the offset and to each tested position.
+///
+/// Arithmetic wraps: a part alone may leave the range of 64 bits, the sums that the validator
+/// bounds cannot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Point {
+    /// Share of the offset, in elements.
+    pub offset: i64,
+    /// Share of each position.
+    pub positions: [i64; RANGES],
+}
+
+impl Point {
+    /// The sum of two parts.
+    pub fn plus(&self, other: &Point) -> Point {
+        let mut sum = *self;
+        sum.offset = sum.offset.wrapping_add(other.offset);
+        for (a, b) in sum.positions.iter_mut().zip(&other.positions) {
+            *a = a.wrapping_add(*b);
+        }
+        sum
+    }
+}
+
+/// The part of an access that depends on some dimensions.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// Extents of the dimensions, the innermost last.
+    pub extents: Vec<i64>,
+    /// For each dimension, what one unit of it adds.
+    pub units: Vec<Point>,
+}
+
+impl Side {
+    fn new(shape: &[i64]) -> Side {
+        Side {
+            extents: shape.to_vec(),
+            units: vec![Point::default(); shape.len()],
+        }
+    }
+
+    /// The part that depends on dimensions `dims` alone, merged.
+    pub fn select(&self, dims: &[usize]) -> Side {
+        let mut side = Side {
+            extents: dims.iter().map(|d| self.extents[*d]).collect(),
+            units: dims.iter().map(|d| self.units[*d]).collect(),
+        };
+        side.merge();
+        side
+    }
+
+    /// Drops dimensions of extent 1 and merges those that are walked as one.
+    pub fn merge(&mut self) {
+        for d in (0..self.extents.len()).rev() {
+            let one = match (self.units.get(d + 1), self.extents.get(d + 1)) {
+                _ if self.extents[d] == 1 => true,
+                (Some(unit), Some(extent)) => {
+                    let scaled = |x: i64| x.checked_mul(*extent);
+                    let outer = &self.units[d];
+                    scaled(unit.offset) == Some(outer.offset)
+                        && (unit.positions.iter().zip(&outer.positions))
+                            .all(|(inner, outer)| scaled(*inner) == Some(*outer))
+                }
+                _ => false,
+            };
+            if one {
+                let extent = self.extents.remove(d);
+                self.units.remove(d);
+                if let Some(inner) = self.extents.get_mut(d) {
+                    *inner *= extent;
+                }
+            }
+        }
+        if self.units.iter().all(|unit| unit.zero()) {
+            self.extents.clear();
+            self.units.clear();
+        }
+    }
+
+    /// Whether nothing depends on the dimensions.
+    pub fn constant(&self) -> bool {
+        self.extents.is_empty()
+    }
+
+    /// Elements from one point of the innermost dimension to the next.
+    pub fn stride(&self) -> i64 {
+        self.units.last().map_or(0, |unit| unit.offset)
+    }
+
+    /// What the point with row-major index `index` adds.
+    pub fn point(&self, mut index: u64) -> Point {
+        let mut sum = Point::default();
+        for (extent, unit) in self.extents.iter().zip(&self.units).rev() {
+            let x = (index % *extent as u64) as i64;
+            index /= *extent as u64;
+            sum = sum.plus(&unit.times(x));
+        }
+        sum
+    }
+}
+
+impl Point {
+    fn zero(&self) -> bool {
+        self.offset == 0 && self.positions == [0; RANGES]
+    }
+
+    fn times(&self, x: i64) -> Point {
+        Point {
+            offset: self.offset.wrapping_mul(x),
+            positions: self.positions.map(|p| p.wrapping_mul(x)),
+        }
+    }
+}
+
+/// An offset and the conditions under which it is taken, as sums of parts.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The constant part.
+    pub origin: Point,
+    /// The part of the output coordinates.
+    pub out: Side,
+    /// The part of the reduction coordinates.
+    pub red: Side,
+    /// The parts of the index words, for each unit of them.
+    pub words: [Point; limits::INDEX],
+    /// Conditions on the positions, as many as there are.
+    pub ranges: Vec<Range>,
+    /// Whether all positions, and all their parts, fit in 30 bits.
+    pub small: bool,
+}
+
+impl Place {
+    /// Whether anything depends on an index word.
+    pub fn indexed(&self) -> bool {
+        self.words.iter().any(|word| !word.zero())
+    }
+}
+
+/// An operand.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// The node that is read.
     pub node: u32,
     /// Its element type.
     pub dtype: Dtype,
-    /// The element's index.
-    pub offset: Linear,
-    /// Axes that can be left.
-    pub bounds: Vec<Range>,
-    /// The register value outside of them.
+    /// Which element, if the conditions hold.
+    pub place: Place,
+    /// The register value if they do not.
     pub fill: u32,
     /// Whether the node's bytes may hold a NaN that is not canonical.
     pub payload: bool,
 }
 
-impl Load {
-    /// Whether the element depends on an index word.
-    pub fn indexed(&self) -> bool {
-        self.offset.indexed() || self.bounds.iter().any(|bound| bound.form.indexed())
-    }
-
-    /// Every form of the access.
-    pub fn forms(&mut self) -> impl Iterator<Item = &mut Linear> {
-        std::iter::once(&mut self.offset).chain(self.bounds.iter_mut().map(|b| &mut b.form))
-    }
-
-    /// Whether the element may depend on coordinate `d`.
-    pub fn depends(&self, d: usize) -> bool {
-        self.offset.coords[d] != 0 || self.bounds.iter().any(|b| b.form.coords[d] != 0)
-    }
-}
-
-/// The points of a node: output coordinates, then reduction coordinates, both row-major.
+/// The points of a node.
 #[derive(Clone, Debug)]
 pub struct Domain {
-    /// Extents of the output dimensions, at least one.
+    /// Extents of the output dimensions.
     pub out: Vec<i64>,
     /// Extents of the reduction dimensions.
     pub red: Vec<i64>,
@@ -150,97 +215,143 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// The form over this domain.
-    pub fn linear(&self, form: &Form) -> Linear {
-        let mut linear = Linear::zero(self.dims());
-        linear.add(form, 1, self.out.len());
-        linear
+    /// The domain of a node with these dimensions and index words.
+    pub fn new(out: &[Dim], red: &[Dim], index: &[Access]) -> Domain {
+        let extents = |dims: &[Dim]| dims.iter().map(|d| d.0 as i64).collect();
+        Domain {
+            out: extents(out),
+            red: extents(red),
+            words: index.iter().map(word_range).collect(),
+        }
     }
 
-    /// The access over this domain.
-    pub fn load(&self, access: &Access, payload: bool) -> Load {
-        let mut offset = Linear::zero(self.dims());
-        offset.constant = access.base.0;
-        let mut bounds = Vec::new();
+    /// An access over this domain, with its output dimensions as they are.
+    pub fn unmerged(&self, access: &Access, payload: bool) -> Load {
+        let mut place = self.nowhere();
+        place.origin.offset = access.base.0;
         for axis in &access.axes {
-            offset.add(&axis.form, axis.stride.0, self.out.len());
-            let form = self.linear(&axis.form);
-            let (low, high) = self.span(&form);
+            self.add(&mut place, &axis.form, |point| (&mut point.offset, axis.stride.0));
+            let (low, high) = self.span(&axis.form);
             if low < 0 || high >= axis.extent as i128 {
                 let hi = i64::try_from(axis.extent).unwrap_or(i64::MAX);
-                bounds.push(Range { form, lo: 0, hi });
+                self.condition(&mut place, &axis.form, Range { lo: 0, hi });
             }
         }
+        place.red.merge();
         Load {
             node: access.node,
             dtype: access.dtype,
-            offset,
-            bounds,
+            place,
             fill: access.fill,
             payload,
         }
     }
 
-    /// The lowest and highest value of a form over the domain.
-    pub fn span(&self, form: &Linear) -> (i128, i128) {
-        let dims = self
-            .out
-            .iter()
-            .chain(&self.red)
-            .map(|extent| (0, extent - 1));
-        let terms = form.coords.iter().zip(dims);
-        let words = form.index.iter().zip(self.words.iter().copied());
-        let constant = form.constant as i128;
-        terms
-            .chain(words)
-            .fold((constant, constant), |(low, high), (&coef, (lo, hi))| {
-                let (a, b) = (coef as i128 * lo as i128, coef as i128 * hi as i128);
-                (low + a.min(b), high + a.max(b))
-            })
+    /// An access over this domain.
+    pub fn load(&self, access: &Access, payload: bool) -> Load {
+        let mut load = self.unmerged(access, payload);
+        load.place.out.merge();
+        load
     }
 
-    /// Merges dimensions that all `forms` walk as one, and drops those of extent 1.
-    pub fn collapse(&mut self, forms: &mut [&mut Linear]) {
-        merge(&mut self.red, self.out.len(), forms);
-        merge(&mut self.out, 0, forms);
-        if self.out.is_empty() {
-            self.out.push(1);
-            for form in forms {
-                form.coords.insert(0, 0);
-            }
+    /// A form over this domain, as an offset without conditions.
+    pub fn form(&self, form: &Form) -> Place {
+        let mut place = self.nowhere();
+        self.add(&mut place, form, |point| (&mut point.offset, 1));
+        place.out.merge();
+        place.red.merge();
+        place
+    }
+
+    /// Guards over this domain, as conditions without an offset.
+    pub fn guards<'a>(&self, guards: impl Iterator<Item = &'a Guard>) -> Place {
+        let mut place = self.nowhere();
+        for guard in guards {
+            let range = Range {
+                lo: guard.lo.0,
+                hi: guard.hi.0,
+            };
+            self.condition(&mut place, &guard.form, range);
+        }
+        place.out.merge();
+        place.red.merge();
+        place
+    }
+
+    fn nowhere(&self) -> Place {
+        Place {
+            origin: Point::default(),
+            out: Side::new(&self.out),
+            red: Side::new(&self.red),
+            words: Default::default(),
+            ranges: Vec::new(),
+            small: true,
         }
     }
 
-    /// Number of coordinates.
-    pub fn dims(&self) -> usize {
-        self.out.len() + self.red.len()
+    fn condition(&self, place: &mut Place, form: &Form, range: Range) {
+        let k = place.ranges.len();
+        self.add(place, form, |point| (&mut point.positions[k], 1));
+        place.ranges.push(range);
+        let reach = form.terms.iter().fold(form.constant.0.unsigned_abs() as u128, |sum, term| {
+            let (low, high) = self.values(term.var);
+            let magnitude = low.unsigned_abs().max(high.unsigned_abs());
+            sum.saturating_add(term.coef.0.unsigned_abs() as u128 * magnitude as u128)
+        });
+        place.small &= reach < 1 << 30;
     }
-}
 
-fn merge(extents: &mut Vec<i64>, first: usize, forms: &mut [&mut Linear]) {
-    for d in (0..extents.len()).rev() {
-        let as_one = match extents.get(d + 1) {
-            _ if extents[d] == 1 => true,
-            None => false,
-            Some(inner) => forms.iter().all(|form| {
-                let [outer, step] = [form.coords[first + d], form.coords[first + d + 1]];
-                step.checked_mul(*inner) == Some(outer)
-            }),
+    /// Adds `form` times the scale that `to` gives to the number that it names in every part.
+    fn add<'a>(
+        &self,
+        place: &mut Place,
+        form: &Form,
+        to: impl for<'p> Fn(&'p mut Point) -> (&'p mut i64, i64) + 'a,
+    ) {
+        let add = |point: &mut Point, coef: i64| {
+            let (sum, scale) = to(point);
+            *sum = sum.wrapping_add(coef.wrapping_mul(scale));
         };
-        if as_one {
-            let outer = extents.remove(d);
-            if let Some(inner) = extents.get_mut(d) {
-                *inner *= outer;
-            }
-            for form in forms.iter_mut() {
-                form.coords.remove(first + d);
-            }
+        add(&mut place.origin, form.constant.0);
+        for term in &form.terms {
+            let point = if term.var < var::RED {
+                &mut place.out.units[term.var as usize]
+            } else if term.var < var::INDEX {
+                &mut place.red.units[(term.var - var::RED) as usize]
+            } else {
+                &mut place.words[(term.var - var::INDEX) as usize]
+            };
+            add(point, term.coef.0);
         }
+    }
+
+    /// The lowest and highest value of a variable.
+    fn values(&self, variable: u8) -> (i64, i64) {
+        if variable < var::RED {
+            (0, self.out[variable as usize] - 1)
+        } else if variable < var::INDEX {
+            (0, self.red[(variable - var::RED) as usize] - 1)
+        } else {
+            self.words[(variable - var::INDEX) as usize]
+        }
+    }
+
+    /// The lowest and highest value of a form.
+    fn span(&self, form: &Form) -> (i128, i128) {
+        let constant = form.constant.0 as i128;
+        form.terms.iter().fold((constant, constant), |(low, high), term| {
+            let (lo, hi) = self.values(term.var);
+            let (a, b) = (
+                term.coef.0 as i128 * lo as i128,
+                term.coef.0 as i128 * hi as i128,
+            );
+            (low + a.min(b), high + a.max(b))
+        })
     }
 }
 
 /// The values that an index word can take, read as its dtype says.
-pub fn word_range(access: &Access) -> (i64, i64) {
+fn word_range(access: &Access) -> (i64, i64) {
     let (lo, hi) = match access.dtype {
         Dtype::U8 => (0, u8::MAX as i64),
         Dtype::U16 => (0, u16::MAX as i64),
@@ -257,13 +368,5 @@ pub fn word(dtype: Dtype, bits: u32) -> i64 {
     match dtype {
         Dtype::U32 => bits as i64,
         _ => bits as i32 as i64,
-    }
-}
-
-/// Splits a row-major index into coordinates.
-pub fn coordinates(mut index: u64, extents: &[i64], out: &mut [i64]) {
-    for (x, extent) in out.iter_mut().zip(extents).rev() {
-        *x = (index % *extent as u64) as i64;
-        index /= *extent as u64;
     }
 }

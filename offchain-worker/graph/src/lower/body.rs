@@ -51,13 +51,14 @@ pub(super) fn bind(expr: &Expr<usize>, views: &[View]) -> Expr<View> {
     }
 }
 
-/// Registers that an expression fills, operands aside, counting shared parts each time.
+/// Registers that an expression fills, reads aside, counting shared parts each time.
 pub(super) fn weight<R>(expr: &Expr<R>) -> usize {
     match expr {
         Expr::Apply(scalar, args) => {
             scalar_weight(*scalar) + args.iter().map(|a| weight(a)).sum::<usize>()
         }
-        _ => 0,
+        Expr::Value(_) | Expr::Word(_) => 1,
+        Expr::Acc | Expr::Read(_) => 0,
     }
 }
 

@@ -1,8 +1,11 @@
 //! Values as their readers see them: expressions over elements of nodes that exist.
 
 use super::affine::{self, Domain};
-use crate::scalar::Expr;
-use lockstep_protocol::program::{Access, Axis, Dtype, Form};
+use crate::{
+    kernel::form::{scaled, sum},
+    scalar::Expr,
+};
+use lockstep_protocol::program::{limits, Access, Axis, Dtype, Form};
 use std::rc::Rc;
 
 /// How an element of a node is found from coordinates.
@@ -44,7 +47,8 @@ impl View {
     }
 
     /// The view of a tensor of shape `shape` at the coordinates `at`, which reads `fill` where
-    /// one lies outside. `None` when the view has another fill of its own.
+    /// one lies outside. `None` when the view has another fill of its own, or an access would
+    /// have too many axes.
     pub(super) fn at(
         &self,
         shape: &[usize],
@@ -71,19 +75,19 @@ impl View {
             return None;
         }
         let fill = if bounds.is_empty() { self.fill } else { fill };
-        bounds.extend(self.substituted_bounds(at));
+        bounds.extend(self.bounds.iter().map(|axis| Axis {
+            form: affine::substitute(&axis.form, at),
+            ..axis.clone()
+        }));
+        // One axis is for the part of the offset that is always in bounds.
+        if !self.bounds.is_empty() && bounds.len() >= limits::AXES {
+            return None;
+        }
         Some(View {
             offset: affine::substitute(&self.offset, &inside),
             bounds,
             fill,
             ..*self
-        })
-    }
-
-    fn substituted_bounds<'a>(&'a self, at: &'a [Form]) -> impl Iterator<Item = Axis> + 'a {
-        self.bounds.iter().map(|axis| Axis {
-            form: affine::substitute(&axis.form, at),
-            ..axis.clone()
         })
     }
 
@@ -115,7 +119,7 @@ impl View {
         for axis in &self.bounds {
             let form = domain.simplify(&axis.form);
             if domain.within(&form, axis.extent) {
-                linear = crate::kernel::form::sum(1, &linear, axis.stride.0, &form, 0);
+                linear = sum(1, &linear, axis.stride.0, &form, 0);
             } else {
                 bounds.push(Axis {
                     form,
@@ -129,7 +133,7 @@ impl View {
         base += low;
         if high > low {
             axes.push(Axis {
-                form: crate::kernel::form::scaled(1, &linear, -low),
+                form: scaled(1, &linear, -low),
                 extent: (high - low) as u64 + 1,
                 stride: 1.into(),
             });

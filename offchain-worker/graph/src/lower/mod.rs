@@ -29,9 +29,8 @@ use lockstep_protocol::{
 };
 use std::collections::HashMap;
 
-/// Registers that a map may fill before it is cut in two. The format allows 255; the rest is room
-/// for constants and operands.
-const MAP_WEIGHT: usize = 180;
+/// Registers that a map may fill before it is cut in two, the rest being for its reads.
+const MAP_WEIGHT: usize = limits::REGISTERS - limits::READS;
 
 /// Registers that a map may fill and still be computed inside the fold that reads it: beyond, the
 /// operands of the fold are stored first.
@@ -164,7 +163,7 @@ impl<'a> Lowering<'a> {
             Op::Seed => self.source(Source::Seed, shape),
             Op::Fill(word) => of(Expr::Word(*word)),
             Op::Positions => of(Expr::Value(row_major(shape))),
-            Op::Apply(scalar) => of(self.apply(*scalar, inputs)),
+            Op::Apply(scalar) => of(self.apply(*scalar, inputs, shape)),
             Op::Reshape => of(self.reshaped(inputs[0], shape)),
             Op::Permute(order) => {
                 let mut at = vec![Form::constant(0); order.len()];
@@ -284,11 +283,11 @@ impl<'a> Lowering<'a> {
 
     /// `scalar` of the inputs. Inputs are stored, those with the most functions first, until the
     /// rest fits one map.
-    fn apply(&mut self, scalar: Scalar, inputs: &[Value]) -> Expr<View> {
+    fn apply(&mut self, scalar: Scalar, inputs: &[Value], shape: &[usize]) -> Expr<View> {
         loop {
             let args: Vec<_> = inputs.iter().map(|&v| self.lazy(v).expr.clone()).collect();
             let expr = apply(scalar, args);
-            if fits(&expr, MAP_WEIGHT, limits::READS) {
+            if self.is_a_map(&expr, shape) {
                 return expr;
             }
             let heaviest = inputs
@@ -297,6 +296,13 @@ impl<'a> Lowering<'a> {
             let heaviest = *heaviest.expect("a function has operands");
             self.store(heaviest);
         }
+    }
+
+    /// Whether a map of `expr` keeps within the limits of a node.
+    fn is_a_map(&self, expr: &Expr<View>, shape: &[usize]) -> bool {
+        let map = || Node::Map(body::build(expr, vec![], shape, &[], Dtype::F32));
+        fits(expr, MAP_WEIGHT, limits::READS)
+            && validate::node(&map(), self.nodes.len() as u32).is_ok()
     }
 
     /// Expressions of which all but one are zero words anywhere.

@@ -251,6 +251,12 @@ impl<'a> Inputs<'a> {
             let problem = format!("there is no field {name:?}: name one of {names:?}");
             return Err(Error::at(place, problem));
         };
+        let elements = self.batch as u64 * field.count as u64;
+        refuse(
+            elements > program::limits::ELEMENTS,
+            place,
+            &format!("a batch of field {name:?} is too large: lower the batch"),
+        )?;
         let value = graph.field(graph::Field {
             dataset: 0,
             batch: self.batch,

@@ -2,6 +2,7 @@
 
 use super::error::{refuse, Error};
 use crate::{conv::Conv2d, graph::Value, initial::Initial, model::Model, pool::Pool2d};
+use lockstep_protocol::program::{limits, Dtype};
 use serde::Deserialize;
 
 /// A layer.
@@ -250,7 +251,7 @@ impl Layer {
                 Ok(model.dropout(x, *rate))
             }
             Layer::Embedding { rows, width } => {
-                let integers = model.graph.dtype(x) != lockstep_protocol::program::Dtype::F32;
+                let integers = model.graph.dtype(x) != Dtype::F32;
                 refuse(
                     !integers,
                     &site.place,
@@ -262,10 +263,12 @@ impl Layer {
                     "set `rows` and `width` to at least 1",
                 )?;
                 refuse(
-                    site.shape.len() >= lockstep_protocol::program::limits::DIMS,
+                    site.shape.len() >= limits::DIMS,
                     &site.place,
                     "give the input fewer dimensions",
                 )?;
+                site.holds(&[*rows, *width])?;
+                site.holds(&[&site.shape[..], &[*width]].concat())?;
                 Ok(model.embedding(&site.name, x, *rows, *width))
             }
             Layer::Residual { layers } => {
@@ -291,8 +294,7 @@ impl Layer {
                 let to = [&site.shape[..1], shape].concat();
                 let product = to.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
                 refuse(
-                    product != Some(site.shape.iter().product())
-                        || to.len() > lockstep_protocol::program::limits::DIMS,
+                    product != Some(site.shape.iter().product()) || to.len() > limits::DIMS,
                     &site.place,
                     &format!(
                         "give `shape` at most 7 dimensions for the elements of {:?}",
@@ -354,9 +356,11 @@ impl Layer {
             &site.place,
             &format!("its kernel is larger than the {height}x{width} image: shrink it or pad"),
         )?;
+        let shape = [rows, columns, inputs / groups, *channels];
+        site.holds(&shape)?;
+        site.holds(&[site.shape[0], height, width, *channels])?;
         let fan = |n: usize| n / groups * rows * columns;
         let initial = initial.initial(fan(inputs), fan(*channels));
-        let shape = [rows, columns, inputs / groups, *channels];
         let weight = site.weight(model, "weight", &shape, &initial, *frozen);
         let bias = site.weight(model, "bias", &[*channels], &Initial::Zeros, *frozen);
         let y = model.graph.conv2d(x, weight, conv);
@@ -373,6 +377,16 @@ struct Site {
 }
 
 impl Site {
+    /// Refuses a tensor that no program can hold.
+    fn holds(&self, shape: &[usize]) -> Result<(), Error> {
+        let product = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64));
+        refuse(
+            product.is_none_or(|n| n > limits::ELEMENTS),
+            &self.place,
+            &format!("a tensor of shape {shape:?} is too large: make the layer smaller"),
+        )
+    }
+
     fn weight(
         &self,
         model: &mut Model,
@@ -397,6 +411,8 @@ impl Site {
     ) -> Result<Value, Error> {
         refuse(outputs == 0, &self.place, "set `outputs` to at least 1")?;
         let inputs = self.shape[self.shape.len() - 1];
+        self.holds(&[inputs, outputs])?;
+        self.holds(&[&self.shape[..self.shape.len() - 1], &[outputs]].concat())?;
         let initial = initial.initial(inputs, outputs);
         let weight = self.weight(model, "weight", &[inputs, outputs], &initial, frozen);
         let bias = self.weight(model, "bias", &[outputs], &Initial::Zeros, frozen);

@@ -2,18 +2,78 @@
 //!
 //! A recipe names its data, its layers, its loss, and how to train; [`Recipe::build`] turns it
 //! into programs and files that a task is made of. Whatever is wrong is refused with its place.
+//!
+//! ```
+//! # use lockstep_graph::recipe::Recipe;
+//! let text = r#"
+//! input = "image"                # the field that enters the first layer
+//!
+//! [data]
+//! train = "train.bin"            # fixed-size records, relative to the recipe's folder
+//! test = "test.bin"              # held-out records; may be left out
+//!
+//! [[data.field]]                 # what a record holds, in order and without gaps
+//! name = "image"
+//! dtype = "u8"                   # f32, i32, u32, u16, u8, i8; little-endian
+//! count = 64
+//! shape = [8, 8, 1]              # [height, width, channels]; one axis unless given
+//! scale = 0.0625                 # enters the model as f32 times `scale` plus `shift`
+//!
+//! [[data.field]]
+//! name = "label"
+//! dtype = "u8"
+//! count = 1
+//!
+//! [[layer]]                      # one for every variant of `Layer`
+//! kind = "conv2d"
+//! channels = 8
+//! kernel = 3
+//! padding = 1
+//!
+//! [[layer]]
+//! kind = "flatten"
+//!
+//! [[layer]]
+//! kind = "linear"
+//! outputs = 10
+//!
+//! [loss]                         # or mean_squared_error
+//! kind = "cross_entropy"
+//! target = "label"
+//!
+//! [optimizer]                    # or sgd
+//! kind = "adamw"
+//! rate = 0.01
+//! decay = 0.01
+//!
+//! [schedule]                     # constant, linear or cosine
+//! kind = "cosine"
+//! warmup = 20
+//! end = 0.05
+//!
+//! [train]
+//! batch = 64
+//! steps = 300
+//! segment = 50                   # steps between checkpoints
+//! seed = 1
+//! "#;
+//! assert!(Recipe::from_toml(text).is_ok());
+//! ```
 
 mod data;
 mod error;
 mod layer;
+mod sections;
 
 pub use data::{Data, Dataset, Dtype, Field};
 pub use error::Error;
-pub use layer::{Layer, Size};
+pub use layer::{Layer, Size, Start};
+pub use sections::{Decline, Evaluation, Loss, Optimizer, Schedule, Train};
 
 use crate::{
-    built::Built, graph::Value, model::Model, optimizer::Optimizer, schedule::Schedule,
-    training::Objective, training::Training,
+    built::Built,
+    model::Model,
+    training::{Objective, Training},
 };
 use data::Inputs;
 use error::refuse;
@@ -34,130 +94,15 @@ pub struct Recipe {
     /// What the output is compared with.
     pub loss: Loss,
     /// From gradients to parameters.
-    pub optimizer: Rule,
+    pub optimizer: Optimizer,
     /// How the learning rate changes.
     #[serde(default)]
-    pub schedule: Decline,
+    pub schedule: Schedule,
     /// How long to train.
     pub train: Train,
     /// How to evaluate.
     #[serde(default)]
     pub evaluation: Evaluation,
-}
-
-/// What the output is compared with.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Loss {
-    /// The output holds a logit a class; the target field holds one label.
-    CrossEntropy {
-        /// The name of the label's field.
-        target: String,
-    },
-    /// The output holds as many numbers as the target field.
-    MeanSquaredError {
-        /// The name of the target's field.
-        target: String,
-    },
-}
-
-/// An optimizer with its peak learning rate.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Rule {
-    /// See [`Optimizer::Sgd`].
-    Sgd {
-        /// Peak learning rate.
-        rate: f32,
-        /// Share of the moment that a step keeps.
-        #[serde(default)]
-        momentum: f32,
-        /// Decay of weights.
-        #[serde(default)]
-        decay: f32,
-    },
-    /// See [`Optimizer::AdamW`].
-    Adamw {
-        /// Peak learning rate.
-        rate: f32,
-        /// Share of the first moment that a step keeps.
-        #[serde(default = "beta1")]
-        beta1: f32,
-        /// Share of the second moment that a step keeps.
-        #[serde(default = "beta2")]
-        beta2: f32,
-        /// Added to the root of the second moment.
-        #[serde(default = "epsilon")]
-        epsilon: f32,
-        /// Decay of weights.
-        #[serde(default)]
-        decay: f32,
-    },
-}
-
-fn beta1() -> f32 {
-    0.9
-}
-
-fn beta2() -> f32 {
-    0.999
-}
-
-fn epsilon() -> f32 {
-    1e-8
-}
-
-/// A learning-rate schedule.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Decline {
-    /// The shape of the decline after the warm-up.
-    #[serde(default)]
-    pub kind: DeclineKind,
-    /// Steps of a linear rise from 0 to the peak.
-    #[serde(default)]
-    pub warmup: u32,
-    /// The last step's share of the peak.
-    #[serde(default)]
-    pub end: f32,
-}
-
-/// The shape of a decline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeclineKind {
-    /// None.
-    #[default]
-    Constant,
-    /// A straight line.
-    Linear,
-    /// Half a cosine.
-    Cosine,
-}
-
-/// How long to train.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Train {
-    /// Records of a step.
-    pub batch: u32,
-    /// Steps of the task.
-    pub steps: u32,
-    /// Steps between checkpoints.
-    pub segment: u32,
-    /// Seed of the initial weights, the order of records, and dropout.
-    pub seed: u64,
-    /// The greatest length of the gradient; a longer one is scaled down.
-    pub clip: Option<f32>,
-}
-
-/// How to evaluate on the test records.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Evaluation {
-    /// Records of a step, a divisor of the number of test records; the greatest up to 256 unless
-    /// given.
-    pub batch: Option<u32>,
 }
 
 /// All that a task is made of.
@@ -246,37 +191,8 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let Train {
-            batch,
-            steps,
-            segment,
-            clip,
-            ..
-        } = self.train;
-        refuse(batch == 0, "train.batch", "set it to at least 1")?;
-        refuse(steps == 0, "train.steps", "set it to at least 1")?;
-        refuse(
-            segment == 0 || segment > steps,
-            "train.segment",
-            "set it to at least 1 and at most `train.steps`",
-        )?;
-        let positive = |x: f32| x.is_finite() && x > 0.0;
-        refuse(
-            !clip.is_none_or(positive),
-            "train.clip",
-            "set it to a positive number or leave it out",
-        )?;
-        let Decline { warmup, end, .. } = self.schedule;
-        refuse(
-            warmup >= steps,
-            "schedule.warmup",
-            "set it below `train.steps`",
-        )?;
-        refuse(
-            !(0.0..=1.0).contains(&end),
-            "schedule.end",
-            "set it to a share from 0 to 1 of the peak rate",
-        )?;
+        self.train.check()?;
+        self.schedule.check(self.train.steps)?;
         self.optimizer.check()?;
         self.data.check()?;
         self.layers()?;
@@ -285,15 +201,9 @@ impl Recipe {
 
     fn training(&self) -> Training {
         let (optimizer, peak) = self.optimizer.split();
-        let Decline { kind, warmup, end } = self.schedule;
-        let schedule = match kind {
-            DeclineKind::Constant => Schedule::Constant,
-            DeclineKind::Linear => Schedule::Linear { end },
-            DeclineKind::Cosine => Schedule::Cosine { end },
-        };
         Training {
             optimizer,
-            rates: schedule.rates(peak, warmup, self.train.steps),
+            rates: self.schedule.rates(peak, self.train.steps),
             clip: self.train.clip,
         }
     }
@@ -357,124 +267,5 @@ impl Recipe {
                 .check_range(dataset, &self.input, *rows, "row", remedy)?;
         }
         Ok(())
-    }
-}
-
-impl Rule {
-    fn split(&self) -> (Optimizer, f32) {
-        match *self {
-            Rule::Sgd {
-                rate,
-                momentum,
-                decay,
-            } => (Optimizer::Sgd { momentum, decay }, rate),
-            Rule::Adamw {
-                rate,
-                beta1,
-                beta2,
-                epsilon,
-                decay,
-            } => {
-                let optimizer = Optimizer::AdamW {
-                    beta1,
-                    beta2,
-                    epsilon,
-                    decay,
-                };
-                (optimizer, rate)
-            }
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let share = |x: f32| (0.0..1.0).contains(&x);
-        let weight = |x: f32| x.is_finite() && x >= 0.0;
-        let (_, rate) = self.split();
-        refuse(
-            !(weight(rate) && rate > 0.0),
-            "optimizer.rate",
-            "set it to a positive number",
-        )?;
-        let (shares, decay, epsilon) = match *self {
-            Rule::Sgd {
-                momentum, decay, ..
-            } => ([("optimizer.momentum", momentum); 2], decay, 1.0),
-            Rule::Adamw {
-                beta1,
-                beta2,
-                epsilon,
-                decay,
-                ..
-            } => {
-                let shares = [("optimizer.beta1", beta1), ("optimizer.beta2", beta2)];
-                (shares, decay, epsilon)
-            }
-        };
-        for (place, x) in shares {
-            refuse(!share(x), place, "set it to at least 0 and below 1")?;
-        }
-        refuse(
-            !(weight(epsilon) && epsilon > 0.0),
-            "optimizer.epsilon",
-            "set it to a positive number",
-        )?;
-        refuse(!weight(decay), "optimizer.decay", "set it to at least 0")
-    }
-}
-
-impl Loss {
-    fn apply(
-        &self,
-        model: &mut Model,
-        inputs: &Inputs,
-        output: Value,
-    ) -> Result<(Objective, Option<usize>), Error> {
-        let graph = &mut model.graph;
-        let shape = graph.shape(output).to_vec();
-        match self {
-            Loss::CrossEntropy { target } => {
-                let labels = inputs.value(graph, "loss.target", target, true)?;
-                let &[batch, classes] = &shape[..] else {
-                    let given = &shape[1..];
-                    return Err(Error::at(
-                        "loss",
-                        format!(
-                        "cross_entropy needs one row of logits a record and is given {given:?}: \
-                         put a `flatten` and a `linear` last"
-                    ),
-                    ));
-                };
-                let count: usize = graph.shape(labels).iter().product();
-                refuse(
-                    count != batch,
-                    "loss.target",
-                    "name a field of one integer, its `count` being 1",
-                )?;
-                let labels = graph.reshape(labels, &[batch]);
-                let objective = Objective {
-                    losses: graph.cross_entropy(output, labels),
-                    hits: Some(graph.hits(output, labels)),
-                };
-                Ok((objective, Some(classes)))
-            }
-            Loss::MeanSquaredError { target } => {
-                let wanted = inputs.value(graph, "loss.target", target, false)?;
-                let (want, have) = (
-                    graph.shape(wanted).to_vec(),
-                    shape.iter().product::<usize>(),
-                );
-                refuse(
-                    want.iter().product::<usize>() != have,
-                    "loss.target",
-                    &format!("the output has shape {shape:?} and the target {want:?}, batch first"),
-                )?;
-                let rows = [shape[0], have / shape[0]];
-                let (output, wanted) = (graph.reshape(output, &rows), graph.reshape(wanted, &rows));
-                let error = graph.sub(output, wanted);
-                let square = graph.mul(error, error);
-                let losses = graph.mean(square, &[1]);
-                Ok((Objective { losses, hits: None }, None))
-            }
-        }
     }
 }
