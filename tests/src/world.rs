@@ -24,6 +24,9 @@ type Timestamp = pallet_timestamp::Pallet<Runtime>;
 /// From the request to unbond to the withdrawal, in milliseconds.
 pub const UNBONDING: Millis = 5_000_000;
 
+/// More than any message is charged for storage, in plancks.
+const MOST_DEPOSIT: Balance = 10_000;
+
 /// Limits under which small and short terms are possible.
 pub const BOUNDS: Bounds = Bounds {
     min_reward: 10,
@@ -280,7 +283,7 @@ impl World {
         };
         let limits = Limits {
             weight: self.chain.extrinsic_limit()?,
-            deposit: Balance::MAX >> 1,
+            deposit: MOST_DEPOSIT,
         };
         let receipt = self.chain.submit(who, &call, &limits)?;
         self.books

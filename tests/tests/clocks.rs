@@ -79,7 +79,10 @@ fn play(run: &Run, rng: &mut Rng) -> Game {
         assert!(game.position < LONGEST, "every game ends");
     }
     assert!(game.winner().is_some());
-    assert_eq!(game.play(Side::Defender, &Move::DisputeNodes), Err(Refusal::Over));
+    assert_eq!(
+        game.play(Side::Defender, &Move::DisputeNodes),
+        Err(Refusal::Over)
+    );
     game
 }
 

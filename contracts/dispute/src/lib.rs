@@ -455,8 +455,6 @@ mod contract {
     }
 
     fn page(from: u64, limit: u32, count: u64) -> impl Iterator<Item = u64> {
-        from..from
-            .saturating_add(u64::from(limit.min(PAGE)))
-            .min(count)
+        from..from.saturating_add(u64::from(limit.min(PAGE))).min(count)
     }
 }

@@ -10,6 +10,10 @@
 
 pub mod logic;
 
+/// Bytes of the settings at their longest, which they occupy from the start: otherwise an heir
+/// that takes ownership would be refunded the storage deposit of who offered it.
+const CONFIG_BYTES: usize = 307;
+
 #[ink::contract]
 mod contract {
     use crate::logic::{
@@ -17,6 +21,7 @@ mod contract {
         task::{self, Current, Moment},
         withdraw, Done, Effect,
     };
+    use crate::CONFIG_BYTES;
     use ink::{prelude::vec::Vec, storage::Mapping};
     use lockstep_interface::{
         cell::{send, Cell},
@@ -25,13 +30,15 @@ mod contract {
     };
     use lockstep_protocol::{task::Commitment, tree::Opening};
 
+    type AttemptKey = (TaskId, Attempt);
+
     /// Tasks by number, attempts by task and number.
     #[ink(storage)]
     pub struct Escrow {
-        config: Cell<Config>,
+        config: Cell<Config, CONFIG_BYTES>,
         count: TaskId,
         tasks: Mapping<TaskId, Cell<TaskRecord>>,
-        attempts: Mapping<(TaskId, Attempt), Cell<AttemptRecord>>,
+        attempts: Mapping<AttemptKey, Cell<AttemptRecord>>,
     }
 
     /// Something happened.
@@ -158,8 +165,9 @@ mod contract {
             let caller = self.caller();
             let at = self.moment();
             self.change(task, attempt, |_, current| {
-                let done =
-                    task::commit(current, caller, terms_hash, commitment, &last, artifacts, at)?;
+                let done = task::commit(
+                    current, caller, terms_hash, commitment, &last, artifacts, at,
+                )?;
                 Ok(((), done))
             })
         }
@@ -377,13 +385,7 @@ mod contract {
             Ok(reply)
         }
 
-        fn store(
-            &mut self,
-            id: TaskId,
-            task: TaskRecord,
-            number: Attempt,
-            attempt: AttemptRecord,
-        ) {
+        fn store(&mut self, id: TaskId, task: TaskRecord, number: Attempt, attempt: AttemptRecord) {
             self.tasks.insert(id, &Cell(task));
             self.attempts.insert((id, number), &Cell(attempt));
         }

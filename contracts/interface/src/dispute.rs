@@ -2,8 +2,8 @@
 //! checkpoints.
 
 use crate::{
-    escrow, Account, Attempt, Balance, BlockNumber, DemandId, DisputeId, Hash, Logged, Millis, Task,
-    TaskId,
+    escrow, Account, Attempt, Balance, BlockNumber, DemandId, DisputeId, Hash, Logged, Millis,
+    Task, TaskId,
 };
 use alloc::vec::Vec;
 use core::fmt;

@@ -1,8 +1,8 @@
 //! The escrow contract: the life of a task, and who is paid.
 
 use crate::{
-    stake, terms::TermsFault, Account, Attempt, Balance, BlockNumber, Bounds, Hash, Logged, Millis, Task,
-    TaskId, Terms,
+    stake, terms::TermsFault, Account, Attempt, Balance, BlockNumber, Bounds, Hash, Logged, Millis,
+    Task, TaskId, Terms,
 };
 use alloc::vec::Vec;
 use core::fmt;
@@ -87,8 +87,7 @@ impl TaskRecord {
     /// The price at which the task can be accepted at `now`; `None` when it cannot.
     pub fn price(&self, now: Millis) -> Option<Balance> {
         let open = self.open_time(now);
-        (self.status == TaskStatus::Open && open <= self.terms.open)
-            .then(|| self.terms.price(open))
+        (self.status == TaskStatus::Open && open <= self.terms.open).then(|| self.terms.price(open))
     }
 }
 

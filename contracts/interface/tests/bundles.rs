@@ -27,7 +27,11 @@ fn described(messages: &[Signature]) -> Vec<(String, String, Vec<String>)> {
         (
             message.name.to_string(),
             format!("0x{a:02x}{b:02x}{c:02x}{d:02x}"),
-            message.arguments.iter().map(|name| name.to_string()).collect(),
+            message
+                .arguments
+                .iter()
+                .map(|name| name.to_string())
+                .collect(),
         )
     };
     messages.iter().map(describe).collect()

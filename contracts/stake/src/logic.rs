@@ -142,10 +142,7 @@ mod tests {
             escrow: None,
             ..config()
         };
-        assert_eq!(
-            appoint(&mut config, OWNER, ESCROW),
-            Err(Error::NotDeployer)
-        );
+        assert_eq!(appoint(&mut config, OWNER, ESCROW), Err(Error::NotDeployer));
         assert!(appoint(&mut config, DEPLOYER, ESCROW).is_ok());
         assert_eq!(
             appoint(&mut config, DEPLOYER, OWNER),
@@ -209,14 +206,8 @@ mod tests {
         request_unbond(&config(), &mut staker, OWNER, 10, 0).unwrap();
         cancel_unbond(&mut staker, OWNER).unwrap();
         assert_eq!(staker, staked(10));
-        assert_eq!(
-            withdraw(&mut staker, OWNER, 1000),
-            Err(Error::NotUnbonding)
-        );
-        assert_eq!(
-            cancel_unbond(&mut staker, OWNER),
-            Err(Error::NotUnbonding)
-        );
+        assert_eq!(withdraw(&mut staker, OWNER, 1000), Err(Error::NotUnbonding));
+        assert_eq!(cancel_unbond(&mut staker, OWNER), Err(Error::NotUnbonding));
     }
 
     #[test]
@@ -230,10 +221,7 @@ mod tests {
     #[test]
     fn a_record_with_free_stake_cannot_be_given_up() {
         let mut staker = staked(1);
-        assert_eq!(
-            withdraw(&mut staker, OWNER, 1000),
-            Err(Error::NotUnbonding)
-        );
+        assert_eq!(withdraw(&mut staker, OWNER, 1000), Err(Error::NotUnbonding));
         assert_eq!(staker, staked(1));
     }
 

@@ -64,7 +64,10 @@ impl Signer {
     /// [`Error::Secret`] when it does not parse; the message never repeats the secret.
     pub fn from_secret(name: &str, secret: &str) -> Result<Signer, Error> {
         let pair = sr25519::Pair::from_string(secret.trim(), None).map_err(|_| Error::Secret)?;
-        Ok(Signer { name: name.to_owned(), pair })
+        Ok(Signer {
+            name: name.to_owned(),
+            pair,
+        })
     }
 
     /// A development account, `//Alice` for `"Alice"`. Its secret is public: worthless on a chain
@@ -117,7 +120,9 @@ pub fn parse_address(text: &str) -> Option<Account> {
     if hex::decode_to_slice(digits, &mut account).is_ok() {
         return Some(account);
     }
-    sr25519::Public::from_ss58check(text).ok().map(|public| public.0)
+    sr25519::Public::from_ss58check(text)
+        .ok()
+        .map(|public| public.0)
 }
 
 /// A folder of key files, one secret each, readable by their owner only.
@@ -156,7 +161,10 @@ impl Keyring {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => Error::Exists(name.to_owned()),
-            _ => Error::Io { path: path.clone(), source },
+            _ => Error::Io {
+                path: path.clone(),
+                source,
+            },
         })?;
         file.write_all(secret.trim().as_bytes())
             .and_then(|()| file.sync_all())
@@ -177,10 +185,14 @@ impl Keyring {
         }
         let path = self.path(name)?;
         let io = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => {
-                Error::Unknown { name: name.to_owned(), dir: self.dir.clone() }
-            }
-            _ => Error::Io { path: path.clone(), source },
+            io::ErrorKind::NotFound => Error::Unknown {
+                name: name.to_owned(),
+                dir: self.dir.clone(),
+            },
+            _ => Error::Io {
+                path: path.clone(),
+                source,
+            },
         };
         check_private(&path, &fs::metadata(&path).map_err(io)?)?;
         let secret = fs::read_to_string(&path).map_err(io)?;
@@ -192,7 +204,10 @@ impl Keyring {
     /// # Errors
     /// When the folder cannot be read; a folder that does not exist has no keys.
     pub fn names(&self) -> Result<Vec<String>, Error> {
-        let io = |source| Error::Io { path: self.dir.clone(), source };
+        let io = |source| Error::Io {
+            path: self.dir.clone(),
+            source,
+        };
         let entries = match fs::read_dir(&self.dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(io)?,
@@ -201,7 +216,10 @@ impl Keyring {
         for entry in entries {
             let path = entry.map_err(io)?.path();
             if path.extension().is_some_and(|e| e == "key") {
-                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+                names.extend(
+                    path.file_stem()
+                        .map(|stem| stem.to_string_lossy().into_owned()),
+                );
             }
         }
         names.sort();
@@ -230,9 +248,10 @@ fn create_private_dir(dir: &Path) -> Result<(), Error> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(dir)
-        .map_err(|source| Error::Io { path: dir.to_owned(), source })
+    builder.create(dir).map_err(|source| Error::Io {
+        path: dir.to_owned(),
+        source,
+    })
 }
 
 #[cfg(unix)]
@@ -272,7 +291,10 @@ mod tests {
         let keyring = Keyring::new(dir.path());
         keyring.create("open").unwrap();
         let path = dir.path().join("open.key");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(keyring.load("open"), Err(Error::Exposed(_))));
     }

@@ -96,7 +96,9 @@ impl Local {
     /// When the database cannot be written.
     pub fn record_checkpoint(&self, run: &Hash, segment: u32, state: &Hash) -> Result<(), Error> {
         self.write(|tables| {
-            tables.open_table(CHECKPOINTS)?.insert((run, segment), state)?;
+            tables
+                .open_table(CHECKPOINTS)?
+                .insert((run, segment), state)?;
             Ok(())
         })
     }
@@ -139,7 +141,9 @@ impl Local {
     ) -> Result<(), Error> {
         self.write(|tables| {
             let bytes = verdict.encode();
-            tables.open_table(VERDICTS)?.insert((task, attempt, trace), &bytes[..])?;
+            tables
+                .open_table(VERDICTS)?
+                .insert((task, attempt, trace), &bytes[..])?;
             Ok(())
         })
     }
@@ -158,7 +162,10 @@ impl Local {
 }
 
 fn failed(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::Failed { path: path.to_owned(), message: error.to_string() }
+    Error::Failed {
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +178,9 @@ mod tests {
         let local = Local::open(dir.path()).unwrap();
         let run = [7; 32];
         for segment in [0, 1, 3] {
-            local.record_checkpoint(&run, segment, &[segment as u8; 32]).unwrap();
+            local
+                .record_checkpoint(&run, segment, &[segment as u8; 32])
+                .unwrap();
         }
         assert_eq!(local.checkpoints(&run).unwrap(), [[0; 32], [1; 32]]);
         assert!(local.checkpoints(&[8; 32]).unwrap().is_empty());
@@ -183,7 +192,10 @@ mod tests {
     fn a_verdict_belongs_to_one_commitment() {
         let dir = tempfile::tempdir().unwrap();
         let local = Local::open(dir.path()).unwrap();
-        let verdict = Verdict::Wrong { segment: 4, state: [9; 32] };
+        let verdict = Verdict::Wrong {
+            segment: 4,
+            state: [9; 32],
+        };
         local.record_verdict(1, 2, &[3; 32], &verdict).unwrap();
         assert_eq!(local.verdict(1, 2, &[3; 32]).unwrap(), Some(verdict));
         assert_eq!(local.verdict(1, 3, &[3; 32]).unwrap(), None);

@@ -17,8 +17,7 @@ fn train(dir: &Path, workload: &Arc<Workload>, fault: Option<Fault>) -> (Vec<Has
     let (store, local) = (support::store(dir), support::local(dir));
     workload.publish(&store).unwrap();
     let device = support::device();
-    let mut run =
-        Training::resume(workload.clone(), device, store.clone(), local, fault).unwrap();
+    let mut run = Training::resume(workload.clone(), device, store.clone(), local, fault).unwrap();
     while !run.finished() {
         run.segment(&mut Unobserved).unwrap();
     }
@@ -50,7 +49,8 @@ fn play(workload: &Workload, claimed: &[Hash], solver: &mut Files, other: &mut F
             Side::Challenger => challenge(&game, other, None, &revealed).unwrap(),
         };
         let mv = mv.expect("the side whose turn it is has a move");
-        game.play(turn, &mv).unwrap_or_else(|e| panic!("{turn:?}: {e}"));
+        game.play(turn, &mv)
+            .unwrap_or_else(|e| panic!("{turn:?}: {e}"));
         revealed = match mv {
             Move::Reveal(bytes) => bytes,
             _ => Vec::new(),
@@ -64,11 +64,26 @@ fn an_error_of_any_level_loses_at_its_place() {
     let workload = Arc::new(support::workload(23, 5));
     let honest_dir = tempfile::tempdir().unwrap();
     let (truth, mut honest) = train(honest_dir.path(), &workload, None);
-    let levels =
-        [Level::Checkpoint, Level::Step, Level::State, Level::Source, Level::Map, Level::Fold];
+    let levels = [
+        Level::Checkpoint,
+        Level::Step,
+        Level::State,
+        Level::Source,
+        Level::Map,
+        Level::Fold,
+    ];
     for level in levels {
-        for (seed, step) in [(1, None), (2, None), (3, Some(0)), (4, Some(4)), (5, Some(22))] {
-            let place = Place { step, ..Place::default() };
+        for (seed, step) in [
+            (1, None),
+            (2, None),
+            (3, Some(0)),
+            (4, Some(4)),
+            (5, Some(22)),
+        ] {
+            let place = Place {
+                step,
+                ..Place::default()
+            };
             let device = support::device();
             let fault = Fault::plant(&workload, device, level, place, seed).unwrap();
             let dir = tempfile::tempdir().unwrap();
@@ -83,14 +98,21 @@ fn an_error_of_any_level_loses_at_its_place() {
             if level == Level::Checkpoint {
                 assert_eq!(reason, Reason::Timeout, "{fault}");
             } else {
-                assert!(matches!(reason, Reason::Disproven { .. }), "{fault}: {reason:?}");
+                assert!(
+                    matches!(reason, Reason::Disproven { .. }),
+                    "{fault}: {reason:?}"
+                );
                 assert_eq!(game.step, fault.step, "{fault}");
             }
             if matches!(level, Level::Map | Level::Fold | Level::Source) {
                 assert_eq!(game.node, fault.node, "{fault}");
             }
             if level == Level::Fold {
-                assert_eq!((game.element, game.r as u64), (fault.element, fault.r), "{fault}");
+                assert_eq!(
+                    (game.element, game.r as u64),
+                    (fault.element, fault.r),
+                    "{fault}"
+                );
             }
         }
     }
@@ -101,10 +123,19 @@ fn an_honest_run_wins_against_somebody_who_computes_wrongly() {
     let workload = Arc::new(support::workload(23, 5));
     let (honest_dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (truth, mut honest) = train(honest_dir.path(), &workload, None);
-    for level in [Level::Step, Level::State, Level::Map, Level::Fold, Level::Source] {
-        let fault =
-            Fault::plant(&workload, support::device(), level, Place::default(), 9).unwrap();
-        let (_, mut wrong) = train(&other_dir.path().join(level.to_string()), &workload, Some(fault));
+    for level in [
+        Level::Step,
+        Level::State,
+        Level::Map,
+        Level::Fold,
+        Level::Source,
+    ] {
+        let fault = Fault::plant(&workload, support::device(), level, Place::default(), 9).unwrap();
+        let (_, mut wrong) = train(
+            &other_dir.path().join(level.to_string()),
+            &workload,
+            Some(fault),
+        );
         let game = play(&workload, &truth, &mut honest, &mut wrong);
         assert_eq!(game.winner(), Some(Side::Defender), "{fault}");
     }

@@ -19,7 +19,10 @@ fn a_chain_that_is_opened_again_goes_on_where_it_was() {
     assert_eq!(chain.now().unwrap(), now);
     assert_eq!(chain.issuance().unwrap(), issuance);
     assert_eq!(chain.funds(&somebody).unwrap().free, 12_345);
-    assert_eq!(chain.funds(&Signer::dev("Alice").account()).unwrap().free, ENDOWMENT);
+    assert_eq!(
+        chain.funds(&Signer::dev("Alice").account()).unwrap().free,
+        ENDOWMENT
+    );
 }
 
 #[test]
@@ -53,7 +56,11 @@ fn a_wall_clock_chain_follows_the_machine_and_keeps_what_was_skipped() {
     let before = chain.now().unwrap().time;
     chain.advance(86_400_000).unwrap();
     drop(chain);
-    let after = Embedded::open(dir.path(), Clock::Wall).unwrap().now().unwrap().time;
+    let after = Embedded::open(dir.path(), Clock::Wall)
+        .unwrap()
+        .now()
+        .unwrap()
+        .time;
     assert!(after >= before + 86_400_000);
     assert!(after < before + 86_400_000 + 60_000);
 }
@@ -61,7 +68,10 @@ fn a_wall_clock_chain_follows_the_machine_and_keeps_what_was_skipped() {
 #[test]
 fn a_damaged_state_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    Embedded::open(dir.path(), Clock::Own).unwrap().mint(&[1; 32], 5).unwrap();
+    Embedded::open(dir.path(), Clock::Own)
+        .unwrap()
+        .mint(&[1; 32], 5)
+        .unwrap();
     let path = dir.path().join("state");
     let whole = fs::read(&path).unwrap();
     let mut flipped = whole.clone();
@@ -78,7 +88,10 @@ fn a_damaged_state_file_is_refused() {
 #[test]
 fn a_block_that_was_not_finished_never_happened() {
     let dir = tempfile::tempdir().unwrap();
-    Embedded::open(dir.path(), Clock::Own).unwrap().mint(&[1; 32], 5).unwrap();
+    Embedded::open(dir.path(), Clock::Own)
+        .unwrap()
+        .mint(&[1; 32], 5)
+        .unwrap();
     // What a process killed while writing leaves behind.
     fs::write(dir.path().join("events"), b"half an event").unwrap();
     fs::write(dir.path().join("state.new"), b"half a state").unwrap();

@@ -277,10 +277,20 @@ pub struct WorkArgs {
     #[arg(long, value_name = "LEVEL", help_heading = "Demonstration")]
     pub cheat: Option<Level>,
     /// Where to plant it: `step=137,node=12,element=5,r=3`.
-    #[arg(long, default_value = "", requires = "cheat", help_heading = "Demonstration")]
+    #[arg(
+        long,
+        default_value = "",
+        requires = "cheat",
+        help_heading = "Demonstration"
+    )]
     pub fault: Place,
     /// Seed of what `--fault` leaves open.
-    #[arg(long, default_value_t = 0, requires = "cheat", help_heading = "Demonstration")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        requires = "cheat",
+        help_heading = "Demonstration"
+    )]
     pub seed: u64,
 }
 

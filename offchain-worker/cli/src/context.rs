@@ -44,7 +44,10 @@ impl Context {
     /// When the settings name another kind of chain, or its folder cannot be used.
     pub fn embedded(&self) -> Result<Arc<Embedded>> {
         let Some(dir) = self.settings.chain.strip_prefix("embedded:") else {
-            bail!("the chain `{}` is not known; use embedded:DIR", self.settings.chain);
+            bail!(
+                "the chain `{}` is not known; use embedded:DIR",
+                self.settings.chain
+            );
         };
         Ok(Arc::new(Embedded::open(Path::new(dir), Clock::Wall)?))
     }
@@ -122,7 +125,11 @@ impl Context {
     /// When any of its parts cannot be had.
     pub fn worker(&self) -> Result<Worker> {
         let signer = self.signer()?;
-        let dir = self.settings.home.join("workers").join(address(&signer.account()));
+        let dir = self
+            .settings
+            .home
+            .join("workers")
+            .join(address(&signer.account()));
         Ok(Worker {
             contracts: self.contracts()?,
             store: self.store()?,
@@ -141,11 +148,21 @@ impl Context {
         made.workload.publish(&self.store()?)?;
         let spec = &made.workload.spec;
         let manifest = Manifest {
-            name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            name: path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             recipe: std::path::absolute(path)?,
             hash: hex::encode(spec.hash()),
             spec: hex::encode(scale::Encode::encode(spec)),
-            slots: made.task.built.slots.iter().map(|slot| slot.name.clone()).collect(),
+            slots: made
+                .task
+                .built
+                .slots
+                .iter()
+                .map(|slot| slot.name.clone())
+                .collect(),
         };
         let file = self.manifests().join(format!("{}.json", manifest.hash));
         write(&file, &serde_json::to_vec_pretty(&manifest)?)?;

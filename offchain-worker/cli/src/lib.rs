@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    end_with_the_pipe();
     let args = args::Args::parse();
     screen::init_logging(args.verbose, args.json);
     match commands::run(args) {
@@ -24,3 +25,15 @@ pub fn main() -> ExitCode {
         Err(error) => exit::report(&error),
     }
 }
+
+/// Lets `lockstep ... | head` end quietly, as other commands do, instead of failing to print.
+#[cfg(unix)]
+fn end_with_the_pipe() {
+    // SAFETY: no other thread runs yet, and the default action is no function of this process.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+#[cfg(not(unix))]
+fn end_with_the_pipe() {}

@@ -34,10 +34,15 @@ pub fn change(before: Balance, after: Balance) -> String {
 
 /// Parses an amount in tokens such as `12.5`.
 pub fn parse(text: &str) -> Result<Balance, String> {
-    let wrong = || format!("`{text}` is not an amount such as 12.5, with at most {DECIMALS} decimals");
+    let wrong =
+        || format!("`{text}` is not an amount such as 12.5, with at most {DECIMALS} decimals");
     let plain = text.replace(['_', ','], "");
     let (whole, part) = plain.split_once('.').unwrap_or((&plain, ""));
-    if part.len() > DECIMALS || !(whole.to_owned() + part).bytes().all(|b| b.is_ascii_digit()) {
+    if part.len() > DECIMALS
+        || !(whole.to_owned() + part)
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+    {
         return Err(wrong());
     }
     let digits = format!("{whole}{part:0<DECIMALS$}");

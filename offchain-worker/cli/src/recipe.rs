@@ -35,7 +35,8 @@ pub struct Score {
 impl Score {
     /// The share of records that were right.
     pub fn accuracy(&self) -> Option<f64> {
-        self.correct.map(|correct| correct as f64 / self.seen as f64)
+        self.correct
+            .map(|correct| correct as f64 / self.seen as f64)
     }
 }
 
@@ -79,12 +80,20 @@ fn workload(task: &Task) -> Workload {
         datasets: vec![Arc::new(task.train.bytes.clone())],
         constants: blobs(&task.built.constants),
     };
-    Workload { spec, program: Arc::new(program), inputs, genesis }
+    Workload {
+        spec,
+        program: Arc::new(program),
+        inputs,
+        genesis,
+    }
 }
 
 fn blobs(constants: &BTreeMap<Hash, Vec<u8>>) -> BTreeMap<Hash, Blob> {
     let blob = |bytes: &Vec<u8>| Arc::new(bytes.clone()) as Blob;
-    constants.iter().map(|(hash, bytes)| (*hash, blob(bytes))).collect()
+    constants
+        .iter()
+        .map(|(hash, bytes)| (*hash, blob(bytes)))
+        .collect()
 }
 
 /// Evaluates a trained state on the recipe's held-out records.
@@ -101,7 +110,10 @@ pub fn evaluate(task: &Task, state: &[Vec<u8>], device: Device) -> Result<Score>
         datasets: vec![Arc::new(test.bytes.clone())],
         constants: blobs(&built.constants),
     };
-    let job = lockstep_engine::Job { program: Arc::new(program), inputs };
+    let job = lockstep_engine::Job {
+        program: Arc::new(program),
+        inputs,
+    };
     let mut engine = device.engine(job)?;
     engine.load(&built.adopt(&task.built.slots, state)?)?;
     (0..*steps).for_each(|step| engine.step(step));
@@ -112,11 +124,21 @@ pub fn evaluate(task: &Task, state: &[Vec<u8>], device: Device) -> Result<Score>
     };
     let seen = word(metric::SEEN).context("the evaluation counts no records")?;
     let loss = word(metric::LOSS_SUM).map_or(f64::NAN, |bits| f32::from_bits(bits) as f64);
-    Ok(Score { seen, correct: word(metric::CORRECT), loss: loss / seen as f64 })
+    Ok(Score {
+        seen,
+        correct: word(metric::CORRECT),
+        loss: loss / seen as f64,
+    })
 }
 
 /// Elements of all trained parameters.
 pub fn parameters(task: &Task) -> u64 {
-    let slots = task.built.slots.iter().filter(|slot| slot.kind == Kind::Parameter);
-    slots.map(|slot| slot.shape.iter().product::<usize>() as u64).sum()
+    let slots = task
+        .built
+        .slots
+        .iter()
+        .filter(|slot| slot.kind == Kind::Parameter);
+    slots
+        .map(|slot| slot.shape.iter().product::<usize>() as u64)
+        .sum()
 }

@@ -29,7 +29,10 @@ pub fn init_logging(verbose: u8, json: bool) {
     if json {
         builder.json().init();
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).without_time().init();
+        builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .without_time()
+            .init();
     }
 }
 
@@ -43,7 +46,9 @@ impl Paint {
     /// For the standard output stream. `NO_COLOR` turns colours off.
     pub fn new() -> Paint {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Paint { on: wanted && std::io::stdout().is_terminal() }
+        Paint {
+            on: wanted && std::io::stdout().is_terminal(),
+        }
     }
 
     fn wrap(self, code: &str, text: impl Display) -> String {
@@ -97,7 +102,10 @@ impl Progress {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        Progress { bar, label: label.into() }
+        Progress {
+            bar,
+            label: label.into(),
+        }
     }
 
     /// Removes the bar.

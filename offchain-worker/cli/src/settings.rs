@@ -138,7 +138,9 @@ impl Settings {
             None => Audit::Everything,
         };
         Ok(Settings {
-            chain: pick(&args.chain, file.chain, || format!("embedded:{}", inside("chain"))),
+            chain: pick(&args.chain, file.chain, || {
+                format!("embedded:{}", inside("chain"))
+            }),
             store: pick(&args.store, file.store, || inside("store")),
             key: args.key.clone().or(file.key),
             device,
@@ -250,8 +252,11 @@ mod tests {
     #[test]
     fn a_flag_overrides_the_file_and_the_file_the_default() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("config.toml"), "store = \"/from/file\"\nkey = \"k\"\n")
-            .unwrap();
+        std::fs::write(
+            dir.path().join("config.toml"),
+            "store = \"/from/file\"\nkey = \"k\"\n",
+        )
+        .unwrap();
         let home = dir.path().to_str().unwrap();
         let load = |more: &[&str]| {
             let line = [&["lockstep", "--home", home, "config", "show"], more].concat();

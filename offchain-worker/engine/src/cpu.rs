@@ -1,6 +1,7 @@
 //! The CPU engine: every core, the widest vectors, and the protocol's bits.
 
 use crate::{checked, Engine, Error, Job};
+use batches::Batches;
 use buffer::Buffer;
 pub use describe::{describe, Description, MemoryUse, NodeCost};
 use kernel::Kernel;
@@ -13,6 +14,7 @@ use std::convert::Infallible;
 use workers::{Team, Workers};
 
 mod affine;
+mod batches;
 mod block;
 mod buffer;
 mod contraction;
@@ -25,7 +27,7 @@ mod plan;
 mod scatter;
 mod simd;
 mod tape;
-mod tile;
+mod walk;
 mod workers;
 
 /// How the CPU engine runs. The results depend on none of it.
@@ -44,6 +46,7 @@ pub struct Cpu {
     workers: Workers,
     kernels: Vec<Option<Kernel>>,
     constants: Constants,
+    batches: Batches,
     state: Vec<Buffer>,
     next: Vec<Buffer>,
     advance: Plan,
@@ -83,6 +86,7 @@ impl Cpu {
             workers,
             kernels,
             constants: Constants::new(program, &job.inputs),
+            batches: Batches::new(program, &job.inputs),
             next: state.clone(),
             state,
             buffers: allocate(&advance),
@@ -96,6 +100,7 @@ impl Cpu {
         Run {
             job: &self.job,
             kernels: &self.kernels,
+            batches: &mut self.batches,
             workers: &self.workers,
             memory: Memory {
                 plan,
@@ -112,6 +117,7 @@ impl Cpu {
 struct Run<'a> {
     job: &'a Job,
     kernels: &'a [Option<Kernel>],
+    batches: &'a mut Batches,
     workers: &'a Workers,
     memory: Memory<'a>,
 }
@@ -120,10 +126,12 @@ impl Run<'_> {
     /// Computes one node, if the plan wants it.
     fn node(&mut self, n: usize, step: u32, team: Team) {
         let node = &self.job.program.nodes[n];
+        self.batches.look_up(step);
+        let (inputs, batches) = (&self.job.inputs, &*self.batches);
         self.memory
             .write(n, |values, out| match (node, &self.kernels[n]) {
                 (Node::Source(source), _) => {
-                    memory::write_source(source, n, &self.job.inputs, step, values, out)
+                    memory::write_source(source, n, inputs, batches, step, values, out)
                 }
                 (_, Some(kernel)) => kernel.run(values, team, out),
                 (_, None) => unreachable!("every map and fold has a kernel"),

@@ -213,3 +213,74 @@ fn padding_may_be_any_word() {
         agree(&sketch.finish(), &format!("fill {fill:x}"));
     }
 }
+
+#[test]
+fn batches_may_be_the_innermost_dimension_and_steps_may_be_skipped() {
+    // Sums of 50 products in chunks of 7, the last of which is short.
+    let (m, n, k, run) = (9, 11, 50u64, 7);
+    let chunks = k.div_ceil(run);
+    let mut rng = Rng(6);
+    let mut sketch = Sketch::default();
+    let a = sketch.slot(&[m, k], Dtype::F32, rng.tensor(m * k, Rng::wild));
+    let b = sketch.slot(&[k, n], Dtype::F32, rng.tensor(k * n, Rng::wild));
+    let position = Form::new(0, &[(2, run as i64), (var::RED, 1)]);
+    let reads = vec![
+        sketch.read(a, &[m, k], &[out(0), position.clone()], 0),
+        sketch.read(b, &[k, n], &[position.clone(), out(1)], 0),
+    ];
+    // One chunk more than there are, all of whose steps are skipped.
+    for shape in [[m, n, chunks], [m, n, chunks + 1]] {
+        let sum = body(&shape, Dtype::F32, reads.clone(), &[], FMA.to_vec());
+        sketch.push(Node::Fold(Fold {
+            body: sum,
+            red: dims(&[run]),
+            when: vec![Guard {
+                form: position.clone(),
+                lo: 0.into(),
+                hi: (k as i64).into(),
+            }],
+            init: Init::Word(0xbf80_0000),
+        }));
+    }
+    agree(&sketch.finish(), "chunks");
+}
+
+#[test]
+fn guards_on_rows_and_columns_agree() {
+    let (m, n, k) = (12, 20, 9);
+    let mut rng = Rng(7);
+    let mut sketch = Sketch::default();
+    let a = sketch.slot(&[m, k], Dtype::F32, rng.tensor(m * k, Rng::wild));
+    let b = sketch.slot(&[k, n], Dtype::F32, rng.tensor(k * n, Rng::wild));
+    let reads = vec![
+        sketch.read(a, &[m, k], &[out(0), red(0)], 0),
+        sketch.read(b, &[k, n], &[red(0), Form::new(0, &[(1, 4), (2, 1)])], 0),
+    ];
+    let sum = body(&[m, 5, 4], Dtype::F32, reads, &[], FMA.to_vec());
+    for form in [
+        Form::new(0, &[(0, 1), (var::RED, -1)]),
+        Form::new(0, &[(2, 2), (var::RED, 1)]),
+        Form::new(3, &[(1, -1), (2, 1), (var::RED, 1)]),
+        Form::new(0, &[(var::RED, 1)]),
+    ] {
+        sketch.push(Node::Fold(Fold {
+            body: sum.clone(),
+            red: dims(&[k]),
+            when: vec![Guard {
+                form,
+                lo: 1.into(),
+                hi: 7.into(),
+            }],
+            init: Init::Word(1 << 31),
+        }));
+    }
+    agree(&sketch.finish(), "guards");
+}
+
+#[test]
+fn matmul_agrees_across_blocks_of_rows_and_columns() {
+    let transposed = [true, false];
+    agree(&matmul(2100, 3, 2, transposed, Rng::tame), "many rows");
+    agree(&matmul(3, 2100, 2, transposed, Rng::tame), "many columns");
+    agree(&matmul(90, 600, 3, transposed, Rng::tame), "several tasks");
+}

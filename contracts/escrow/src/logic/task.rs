@@ -226,11 +226,7 @@ pub fn finalize(current: Current, now: Millis) -> Result<Done, Error> {
 /// Ends an attempt that missed its deadline. The submitter receives what a later price may cost
 /// it more, so that accepting is no free option on the price, and a part of the stake burns, so
 /// that it is not free at the highest price either.
-pub fn expire(
-    config: &mut Config,
-    current: Current,
-    now: Millis,
-) -> Result<Done, Error> {
+pub fn expire(config: &mut Config, current: Current, now: Millis) -> Result<Done, Error> {
     let Current {
         id,
         task,

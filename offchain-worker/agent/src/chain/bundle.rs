@@ -38,7 +38,10 @@ impl Bundle {
         let code_hash = digits(&document.source.hash)?
             .try_into()
             .map_err(|_| Error::Bundle("the code hash has not 32 bytes".into()))?;
-        Ok(Bundle { wasm: digits(&document.source.wasm)?, code_hash })
+        Ok(Bundle {
+            wasm: digits(&document.source.wasm)?,
+            code_hash,
+        })
     }
 }
 

@@ -120,11 +120,24 @@ impl Contracts {
         let stake = step("stake", &bundles.stake.wasm, &unbonding.encode())?;
         let escrow = step("escrow", &bundles.escrow.wasm, &(stake, bounds).encode())?;
         let dispute = step("dispute", &bundles.dispute.wasm, &escrow.encode())?;
-        let contracts = Contracts::new(chain, Addresses { stake, escrow, dispute });
+        let contracts = Contracts::new(
+            chain,
+            Addresses {
+                stake,
+                escrow,
+                dispute,
+            },
+        );
         let (_, receipt) = contracts.stake(signer, 0, &stake::Appoint { escrow })?;
-        done(Deployed { what: "stake.appoint", receipt });
+        done(Deployed {
+            what: "stake.appoint",
+            receipt,
+        });
         let (_, receipt) = contracts.escrow(signer, 0, &escrow::Appoint { dispute })?;
-        done(Deployed { what: "escrow.appoint", receipt });
+        done(Deployed {
+            what: "escrow.appoint",
+            receipt,
+        });
         Ok(contracts)
     }
 
@@ -202,7 +215,9 @@ impl Contracts {
     /// # Errors
     /// When the chain cannot be reached.
     pub fn staker(&self, owner: Account) -> Result<Staker, Error> {
-        Ok(self.read(self.at.stake, &stake::GetStaker { owner })?.unwrap_or_default())
+        Ok(self
+            .read(self.at.stake, &stake::GetStaker { owner })?
+            .unwrap_or_default())
     }
 
     /// The stake contract's settings.
@@ -284,7 +299,10 @@ impl Contracts {
     pub fn disputes(&self, from: DisputeId) -> Result<Vec<Listed>, Error> {
         let count = self.read(self.at.dispute, &dispute::GetDisputeCount {})?;
         let page = |from| {
-            self.read(self.at.dispute, &dispute::ListDisputes { from, limit: PAGE })
+            self.read(
+                self.at.dispute,
+                &dispute::ListDisputes { from, limit: PAGE },
+            )
         };
         pages(from, count, page)
     }
@@ -295,9 +313,7 @@ impl Contracts {
     /// When the chain cannot be reached.
     pub fn demands(&self, from: DemandId) -> Result<Vec<Listed>, Error> {
         let count = self.read(self.at.dispute, &dispute::GetDemandCount {})?;
-        let page = |from| {
-            self.read(self.at.dispute, &dispute::ListDemands { from, limit: PAGE })
-        };
+        let page = |from| self.read(self.at.dispute, &dispute::ListDemands { from, limit: PAGE });
         pages(from, count, page)
     }
 
@@ -308,9 +324,15 @@ impl Contracts {
     pub fn submission(&self, task: TaskId, record: &TaskRecord) -> Result<Submission, Error> {
         let events = self.escrow_events(record.block)?;
         let found = events.into_iter().find_map(|(_, event)| match event {
-            escrow::Event::Submitted { task: id, content, artifacts, .. } if id == task => {
-                Some(Submission { task: content, artifacts: text(artifacts) })
-            }
+            escrow::Event::Submitted {
+                task: id,
+                content,
+                artifacts,
+                ..
+            } if id == task => Some(Submission {
+                task: content,
+                artifacts: text(artifacts),
+            }),
             _ => None,
         });
         found
@@ -330,11 +352,14 @@ impl Contracts {
     ) -> Result<Published, Error> {
         let events = self.escrow_events(record.block)?;
         let found = events.into_iter().find_map(|(_, event)| match event {
-            escrow::Event::Committed { task: id, attempt: number, artifacts, .. }
-                if id == task && number == attempt =>
-            {
-                Some(Published { artifacts: text(artifacts) })
-            }
+            escrow::Event::Committed {
+                task: id,
+                attempt: number,
+                artifacts,
+                ..
+            } if id == task && number == attempt => Some(Published {
+                artifacts: text(artifacts),
+            }),
             _ => None,
         });
         found.ok_or_else(|| self.other(self.at.escrow, "the event of a commitment is missing"))
@@ -370,7 +395,11 @@ impl Contracts {
         M: Message<Reply = Result<T, E>>,
         E: Display,
     {
-        let call = Call { contract: self.at.dispute, value, input: message.call() };
+        let call = Call {
+            contract: self.at.dispute,
+            value,
+            input: message.call(),
+        };
         let estimate = self.chain.estimate(from, &call)?;
         let reply = M::reply(&estimate.output)
             .map_err(|garbled| self.other(call.contract, &garbled.to_string()))?;
@@ -388,7 +417,11 @@ impl Contracts {
         M: Message<Reply = Result<T, E>>,
         E: Display,
     {
-        let call = Call { contract, value, input: message.call() };
+        let call = Call {
+            contract,
+            value,
+            input: message.call(),
+        };
         let estimate = self.chain.estimate(&signer.account(), &call)?;
         let reply = M::reply(&estimate.output)
             .map_err(|garbled| self.other(contract, &garbled.to_string()))?;
@@ -413,7 +446,11 @@ impl Contracts {
     }
 
     fn read<M: Message>(&self, contract: Account, message: &M) -> Result<M::Reply, Error> {
-        let call = Call { contract, value: 0, input: message.call() };
+        let call = Call {
+            contract,
+            value: 0,
+            input: message.call(),
+        };
         let estimate = self.chain.estimate(&READER, &call)?;
         M::reply(&estimate.output).map_err(|garbled| self.other(contract, &garbled.to_string()))
     }
@@ -430,7 +467,10 @@ impl Contracts {
     }
 
     fn other(&self, contract: Account, reason: &str) -> Error {
-        Error::Other { contract: address(&contract), reason: reason.to_owned() }
+        Error::Other {
+            contract: address(&contract),
+            reason: reason.to_owned(),
+        }
     }
 }
 
@@ -440,7 +480,10 @@ const READER: Account = [0; 32];
 /// Weight may grow a little between the estimate and the block.
 fn with_margin(weight: Weight) -> Weight {
     let add = |n: u64| n.saturating_add(n / 10);
-    Weight { ref_time: add(weight.ref_time), proof_size: add(weight.proof_size) }
+    Weight {
+        ref_time: add(weight.ref_time),
+        proof_size: add(weight.proof_size),
+    }
 }
 
 fn text(bytes: Vec<u8>) -> String {

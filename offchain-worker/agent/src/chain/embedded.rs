@@ -75,7 +75,11 @@ struct State {
 impl Embedded {
     /// A chain that lives in memory.
     pub fn in_memory(clock: Clock) -> Embedded {
-        Embedded { clock, disk: None, state: Mutex::new(State::genesis()) }
+        Embedded {
+            clock,
+            disk: None,
+            state: Mutex::new(State::genesis()),
+        }
     }
 
     /// The chain kept in `dir`, which is made when it does not exist.
@@ -177,7 +181,10 @@ impl Embedded {
             Clock::Own => last.time + BLOCK_TIME,
             Clock::Wall => (wall() + state.ahead).max(last.time + 1),
         };
-        Now { block: last.block + 1, time }
+        Now {
+            block: last.block + 1,
+            time,
+        }
     }
 }
 
@@ -190,7 +197,10 @@ impl Chain for Embedded {
         self.with(|state| {
             Ok(state.ext.execute_with(|| {
                 let data = System::account(AccountId32::new(*account)).data;
-                Funds { free: data.free, held: data.reserved }
+                Funds {
+                    free: data.free,
+                    held: data.reserved,
+                }
             }))
         })
     }
@@ -207,7 +217,7 @@ impl Chain for Embedded {
         self.with(|state| {
             let time = self.next(state).time;
             let result = state.dry(time, || {
-                execute(from, call, extrinsic_limit(), Balance::MAX >> 1)
+                execute(from, call, extrinsic_limit(), None)
             });
             let output = result.result.map_err(|e| Error::Failed(describe(e)))?;
             Ok(Estimate {
@@ -225,10 +235,13 @@ impl Chain for Embedded {
             let gas = GasWeight::from_parts(limits.weight.ref_time, limits.weight.proof_size);
             let seen = state.events.len();
             let (weight, deposit) = state.block(time, || {
-                let result = execute(&signer.account(), call, gas, limits.deposit);
+                let result = execute(&signer.account(), call, gas, Some(limits.deposit));
                 let output = result.result.map_err(|e| Error::Failed(describe(e)))?;
                 refuse_reverted(output)?;
-                Ok((from_gas(result.gas_consumed), charged(&result.storage_deposit)))
+                Ok((
+                    from_gas(result.gas_consumed),
+                    charged(&result.storage_deposit),
+                ))
             })?;
             Ok(Receipt {
                 at: state.last(),
@@ -255,7 +268,7 @@ impl Chain for Embedded {
                     AccountId32::new(signer.account()),
                     0,
                     extrinsic_limit(),
-                    Some(Balance::MAX >> 1),
+                    None,
                     Code::Upload(code.to_vec()),
                     input.to_vec(),
                     salt.to_vec(),
@@ -265,11 +278,24 @@ impl Chain for Embedded {
                 let made = result.result.map_err(|e| Error::Failed(describe(e)))?;
                 refuse_reverted(made.result)?;
                 let account: Account = made.account_id.into();
-                Ok((account, from_gas(result.gas_consumed), charged(&result.storage_deposit)))
+                Ok((
+                    account,
+                    from_gas(result.gas_consumed),
+                    charged(&result.storage_deposit),
+                ))
             })?;
             let events = state.events[seen..].to_vec();
             let bytes = code.len() + input.len();
-            Ok((account, Receipt { at: state.last(), bytes, weight, deposit, events }))
+            Ok((
+                account,
+                Receipt {
+                    at: state.last(),
+                    bytes,
+                    weight,
+                    deposit,
+                    events,
+                },
+            ))
         })
     }
 
@@ -301,14 +327,22 @@ impl State {
             Timestamp::set_timestamp(wall());
             BlockBuilder::<Runtime>::finalize_block(1);
         });
-        let mut state = State { ext, generation: 0, ahead: 0, log: 0, events: Vec::new() };
+        let mut state = State {
+            ext,
+            generation: 0,
+            ahead: 0,
+            log: 0,
+            events: Vec::new(),
+        };
         state.settle();
         state
     }
 
     fn last(&mut self) -> Now {
-        self.ext
-            .execute_with(|| Now { block: System::block_number(), time: Timestamp::get() })
+        self.ext.execute_with(|| Now {
+            block: System::block_number(),
+            time: Timestamp::get(),
+        })
     }
 
     /// Makes a block that holds one operation. A failed operation leaves no block.
@@ -325,7 +359,10 @@ impl State {
                 if outcome.is_err() {
                     return TransactionOutcome::Rollback(Ok(outcome));
                 }
-                emitted = emitted_events(Now { block: System::block_number(), time });
+                emitted = emitted_events(Now {
+                    block: System::block_number(),
+                    time,
+                });
                 BlockBuilder::<Runtime>::finalize_block(System::block_number());
                 TransactionOutcome::Commit(Ok(outcome))
             })
@@ -351,12 +388,17 @@ impl State {
     }
 
     fn settle(&mut self) {
-        self.ext.commit_all().expect("no transaction is open between blocks");
+        self.ext
+            .commit_all()
+            .expect("no transaction is open between blocks");
     }
 
     fn image(&self) -> Image {
         let mut nodes = self.ext.backend.backend_storage().clone();
-        let nodes = nodes.drain().into_iter().filter(|(_, (_, count))| *count > 0);
+        let nodes = nodes
+            .drain()
+            .into_iter()
+            .filter(|(_, (_, count))| *count > 0);
         Image {
             generation: self.generation,
             log: self.log,
@@ -399,7 +441,7 @@ fn execute(
     from: &Account,
     call: &Call,
     gas: GasWeight,
-    deposit: Balance,
+    deposit: Option<Balance>,
 ) -> pallet_contracts::ContractExecResult<
     Balance,
     frame_system::EventRecord<RuntimeEvent, <Runtime as frame_system::Config>::Hash>,
@@ -409,7 +451,7 @@ fn execute(
         AccountId32::new(call.contract),
         call.value,
         gas,
-        Some(deposit),
+        deposit,
         call.input.clone(),
         DebugInfo::Skip,
         CollectEvents::Skip,
@@ -431,7 +473,12 @@ fn emitted_events(at: Now) -> Vec<Event> {
             record.event
         {
             let topics = record.topics.iter().map(|topic| topic.0).collect();
-            emitted.push(Event { at, contract: contract.into(), topics, data });
+            emitted.push(Event {
+                at,
+                contract: contract.into(),
+                topics,
+                data,
+            });
         }
     }
     emitted
@@ -447,7 +494,10 @@ fn extrinsic_limit() -> GasWeight {
 }
 
 fn from_gas(weight: GasWeight) -> Weight {
-    Weight { ref_time: weight.ref_time(), proof_size: weight.proof_size() }
+    Weight {
+        ref_time: weight.ref_time(),
+        proof_size: weight.proof_size(),
+    }
 }
 
 fn charged(deposit: &StorageDeposit<Balance>) -> i128 {

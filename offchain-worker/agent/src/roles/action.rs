@@ -213,20 +213,39 @@ impl fmt::Display for Action {
             Action::Trained { task, done, of } => {
                 write!(f, "trained task {task}: {done} of {of} segments")
             }
-            Action::Committed { task, attempt, commitment, .. } => write!(
+            Action::Committed {
+                task,
+                attempt,
+                commitment,
+                ..
+            } => write!(
                 f,
                 "committed task {task}, attempt {attempt}: trace {}",
                 hex::encode(commitment.trace)
             ),
-            Action::Moved { dispute, before, .. } => {
-                write!(f, "moved in dispute {dispute}, position {}", before.position)
+            Action::Moved {
+                dispute, before, ..
+            } => {
+                write!(
+                    f,
+                    "moved in dispute {dispute}, position {}",
+                    before.position
+                )
             }
             Action::ClaimedTimeout { dispute, .. } => {
                 write!(f, "claimed the timeout of dispute {dispute}")
             }
             Action::Answered { demand, .. } => write!(f, "answered demand {demand}"),
-            Action::Demanded { demand, task, reason, .. } => {
-                write!(f, "demanded a chunk of task {task} (demand {demand}): {reason}")
+            Action::Demanded {
+                demand,
+                task,
+                reason,
+                ..
+            } => {
+                write!(
+                    f,
+                    "demanded a chunk of task {task} (demand {demand}): {reason}"
+                )
             }
             Action::ExpiredDemand { demand, .. } => {
                 write!(f, "ended demand {demand}, which was not answered")
@@ -234,10 +253,17 @@ impl fmt::Display for Action {
             Action::Checked { task, done, of } => {
                 write!(f, "checked task {task}: {done} of {of} segments")
             }
-            Action::Audited { task, attempt, verdict } => match verdict {
+            Action::Audited {
+                task,
+                attempt,
+                verdict,
+            } => match verdict {
                 Verdict::Clean => write!(f, "audited task {task}, attempt {attempt}: right"),
                 Verdict::Wrong { segment, .. } => {
-                    write!(f, "audited task {task}, attempt {attempt}: segment {segment} is wrong")
+                    write!(
+                        f,
+                        "audited task {task}, attempt {attempt}: segment {segment} is wrong"
+                    )
                 }
             },
             Action::Opened { dispute, task, .. } => {
@@ -245,7 +271,10 @@ impl fmt::Display for Action {
             }
             Action::Finalized { task, .. } => write!(f, "settled task {task}"),
             Action::ExpiredAttempt { task, .. } => {
-                write!(f, "ended the attempt at task {task}, which missed its deadline")
+                write!(
+                    f,
+                    "ended the attempt at task {task}, which missed its deadline"
+                )
             }
             Action::Withdrew { money, amount, .. } => write!(f, "withdrew {amount} ({money})"),
             Action::Pruned { what, .. } => write!(f, "removed {what}"),

@@ -128,10 +128,22 @@ impl Challenger {
             Some(Verdict::Wrong { .. }) => {
                 let fetched = self.library.get(&self.worker, task, record)?;
                 let bond = fetched.task.terms.bond;
-                let message = Open { task, attempt: number, content: fetched.task, trace };
+                let message = Open {
+                    task,
+                    attempt: number,
+                    content: fetched.task,
+                    trace,
+                };
                 let (dispute, receipt) =
-                    self.worker.contracts.dispute(&self.worker.signer, bond, &message)?;
-                return Ok(Some(Action::Opened { dispute, task, bond, receipt }));
+                    self.worker
+                        .contracts
+                        .dispute(&self.worker.signer, bond, &message)?;
+                return Ok(Some(Action::Opened {
+                    dispute,
+                    task,
+                    bond,
+                    receipt,
+                }));
             }
             None => {}
         }
@@ -158,8 +170,14 @@ impl Challenger {
             Ok(verdict) => {
                 if let Some(verdict) = verdict {
                     self.checking = None;
-                    self.worker.local.record_verdict(task, number, &trace, &verdict)?;
-                    return Ok(Some(Action::Audited { task, attempt: number, verdict }));
+                    self.worker
+                        .local
+                        .record_verdict(task, number, &trace, &verdict)?;
+                    return Ok(Some(Action::Audited {
+                        task,
+                        attempt: number,
+                        verdict,
+                    }));
                 }
                 let (done, of) = checking.done();
                 return Ok(Some(Action::Checked { task, done, of }));
@@ -173,7 +191,8 @@ impl Challenger {
         if asked {
             return Ok(None);
         }
-        self.ask(task, number, trace, withheld.to_string()).map(Some)
+        self.ask(task, number, trace, withheld.to_string())
+            .map(Some)
     }
 
     fn begin(
@@ -183,8 +202,10 @@ impl Challenger {
         attempt: &AttemptRecord,
     ) -> Result<Checking, Error> {
         let fetched = self.library.get(&self.worker, task, record)?;
-        let published =
-            self.worker.contracts.published(task, record.attempts, attempt)?;
+        let published = self
+            .worker
+            .contracts
+            .published(task, record.attempts, attempt)?;
         let store = self.worker.store.with_source(&published.artifacts)?;
         let trace = attempt.commitment.trace;
         let claim = match Claim::fetch(&store, &fetched.workload, &trace) {
@@ -230,10 +251,25 @@ impl Challenger {
         let segment = u32::from(a) * spec.segments() / 256;
         let slot = u32::from(b) * spec.slots / 256;
         let fee = content.terms.demand_fee;
-        let message = Demand { task, attempt, content, trace, segment, slot, chunk: 0 };
+        let message = Demand {
+            task,
+            attempt,
+            content,
+            trace,
+            segment,
+            slot,
+            chunk: 0,
+        };
         let (demand, receipt) =
-            self.worker.contracts.dispute(&self.worker.signer, fee, &message)?;
-        Ok(Action::Demanded { demand, task, reason, receipt })
+            self.worker
+                .contracts
+                .dispute(&self.worker.signer, fee, &message)?;
+        Ok(Action::Demanded {
+            demand,
+            task,
+            reason,
+            receipt,
+        })
     }
 
     fn dispute(&mut self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
@@ -288,38 +324,60 @@ impl Challenger {
 
     /// Takes what a dispute that is over owes, and removes it.
     fn settle(&self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
-        let Worker { signer, contracts, .. } = &self.worker;
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
         if record.owed_challenger > 0 {
             let (amount, receipt) = contracts.dispute(signer, 0, &Withdraw { dispute: id })?;
-            return Ok(Some(Action::Withdrew { money: Money::Bond, amount, receipt }));
+            return Ok(Some(Action::Withdrew {
+                money: Money::Bond,
+                amount,
+                receipt,
+            }));
         }
         if record.share == Share::Earned {
             if !self.shares_payable(record.task, record.attempt)? {
                 return Ok(None);
             }
             let (amount, receipt) = contracts.dispute(signer, 0, &ClaimShare { dispute: id })?;
-            return Ok(Some(Action::Withdrew { money: Money::Share, amount, receipt }));
+            return Ok(Some(Action::Withdrew {
+                money: Money::Share,
+                amount,
+                receipt,
+            }));
         }
         if record.owed_solver > 0 {
             return Ok(None);
         }
         let ((), receipt) = contracts.dispute(signer, 0, &Prune { dispute: id })?;
-        Ok(Some(Action::Pruned { what: format!("dispute {id}"), receipt }))
+        Ok(Some(Action::Pruned {
+            what: format!("dispute {id}"),
+            receipt,
+        }))
     }
 
     fn demand(&self, id: DemandId, record: &DemandRecord) -> Result<Option<Action>, Error> {
-        let Worker { signer, contracts, .. } = &self.worker;
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
         let now = contracts.now()?;
         if record.status == DemandStatus::Waiting {
             if !record.expired(now.time, now.block) {
                 return Ok(None);
             }
             let ((), receipt) = contracts.dispute(signer, 0, &ExpireDemand { demand: id })?;
-            return Ok(Some(Action::ExpiredDemand { demand: id, receipt }));
+            return Ok(Some(Action::ExpiredDemand {
+                demand: id,
+                receipt,
+            }));
         }
         if record.owed_demander > 0 {
             let (amount, receipt) = contracts.dispute(signer, 0, &WithdrawFee { demand: id })?;
-            return Ok(Some(Action::Withdrew { money: Money::Fee, amount, receipt }));
+            return Ok(Some(Action::Withdrew {
+                money: Money::Fee,
+                amount,
+                receipt,
+            }));
         }
         if record.share == Share::Earned {
             if !self.shares_payable(record.task, record.attempt)? {
@@ -327,7 +385,11 @@ impl Challenger {
             }
             let message = ClaimDemandShare { demand: id };
             let (amount, receipt) = contracts.dispute(signer, 0, &message)?;
-            return Ok(Some(Action::Withdrew { money: Money::Share, amount, receipt }));
+            return Ok(Some(Action::Withdrew {
+                money: Money::Share,
+                amount,
+                receipt,
+            }));
         }
         if record.owed_solver > 0 {
             return Ok(None);
@@ -339,7 +401,10 @@ impl Challenger {
             return Ok(None);
         }
         let ((), receipt) = contracts.dispute(signer, 0, &PruneDemand { demand: id })?;
-        Ok(Some(Action::Pruned { what: format!("demand {id}"), receipt }))
+        Ok(Some(Action::Pruned {
+            what: format!("demand {id}"),
+            receipt,
+        }))
     }
 
     fn shares_payable(&self, task: TaskId, attempt: Attempt) -> Result<bool, Error> {
@@ -354,28 +419,44 @@ impl Challenger {
             let case = self.prepare(record)?;
             self.cases.insert(key, case);
         }
-        Ok(self.cases.get_mut(&key).expect("the case was prepared above"))
+        Ok(self
+            .cases
+            .get_mut(&key)
+            .expect("the case was prepared above"))
     }
 
     fn prepare(&mut self, record: &DisputeRecord) -> Result<(Option<u32>, Files), Error> {
-        let Worker { contracts, local, device, .. } = &self.worker;
+        let Worker {
+            contracts,
+            local,
+            device,
+            ..
+        } = &self.worker;
         let missing = || Error::Run(crate::run::Error::NoFile("the disputed attempt".into()));
         let task = contracts.task(record.task)?.ok_or_else(missing)?;
-        let attempt = contracts.attempt(record.task, record.attempt)?.ok_or_else(missing)?;
+        let attempt = contracts
+            .attempt(record.task, record.attempt)?
+            .ok_or_else(missing)?;
         let published = contracts.published(record.task, record.attempt, &attempt)?;
         let trace = attempt.commitment.trace;
         let verdict = local.verdict(record.task, record.attempt, &trace)?;
         let device = *device;
         let fetched = self.library.get(&self.worker, record.task, &task)?;
         let store = self.worker.store.with_source(&published.artifacts)?;
-        let (target, checkpoints) = match (Claim::fetch(&store, &fetched.workload, &trace), verdict) {
+        let (target, checkpoints) = match (Claim::fetch(&store, &fetched.workload, &trace), verdict)
+        {
             (Ok(Claim { mut checkpoints }), Some(Verdict::Wrong { segment, state })) => {
                 if let Some(entry) = checkpoints.get_mut(segment as usize) {
                     *entry = state;
                 }
                 (Some(segment), checkpoints)
             }
-            _ => (None, self.worker.local.checkpoints(&fetched.workload.spec.hash())?),
+            _ => (
+                None,
+                self.worker
+                    .local
+                    .checkpoints(&fetched.workload.spec.hash())?,
+            ),
         };
         let files = Files::new(fetched.workload, device, store, checkpoints, None)?;
         Ok((target, files))
@@ -390,7 +471,10 @@ fn own_part(game: &Game, files: &mut Files, mv: &Move) -> Result<Option<Vec<u8>>
             let file = files.file(player::searched(game))?;
             let width = search.width as usize;
             let start = search.span.byte_range(search.len).start as usize + *index as usize * width;
-            (*file).as_ref().get(start..start + width).map(<[u8]>::to_vec)
+            (*file)
+                .as_ref()
+                .get(start..start + width)
+                .map(<[u8]>::to_vec)
         }
         Move::SelectSubtree { index, .. } => {
             let file = files.file(player::searched(game))?;

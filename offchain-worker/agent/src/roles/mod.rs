@@ -64,7 +64,10 @@ impl Library {
         let submission = worker.contracts.submission(id, record)?;
         let store = worker.store.with_source(&submission.artifacts)?;
         let workload = Workload::fetch(&store, &submission.task.spec)?;
-        let fetched = Fetched { task: submission.task, workload: Arc::new(workload) };
+        let fetched = Fetched {
+            task: submission.task,
+            workload: Arc::new(workload),
+        };
         self.0.insert(id, fetched.clone());
         Ok(fetched)
     }
@@ -84,7 +87,11 @@ impl Worker {
         own: Option<Vec<u8>>,
     ) -> Result<Action, Error> {
         let position = record.game.position;
-        let message = Play { dispute: id, position, mv: mv.clone() };
+        let message = Play {
+            dispute: id,
+            position,
+            mv: mv.clone(),
+        };
         let ((), receipt) = self.contracts.dispute(&self.signer, 0, &message)?;
         let after = self.contracts.dispute_record(id)?;
         Ok(Action::Moved {
@@ -104,9 +111,12 @@ impl Worker {
         };
         let events = self.contracts.dispute_events(record.block)?;
         Ok(events.into_iter().find_map(|(_, event)| match event {
-            Event::Moved { dispute, position, mv, .. } if dispute == id && position == before => {
-                Some(mv)
-            }
+            Event::Moved {
+                dispute,
+                position,
+                mv,
+                ..
+            } if dispute == id && position == before => Some(mv),
             _ => None,
         }))
     }
@@ -127,6 +137,9 @@ impl Worker {
         }
         let message = lockstep_interface::dispute::ClaimTimeout { dispute: id };
         let ((), receipt) = self.contracts.dispute(&self.signer, 0, &message)?;
-        Ok(Some(Action::ClaimedTimeout { dispute: id, receipt }))
+        Ok(Some(Action::ClaimedTimeout {
+            dispute: id,
+            receipt,
+        }))
     }
 }

@@ -57,7 +57,10 @@ impl Solver {
 
     /// A solver that plants an error in everything it runs and then defends it.
     pub fn cheat(worker: Worker, appetite: Appetite, cheating: Cheating) -> Solver {
-        Solver { cheating: Some(cheating), ..Solver::new(worker, appetite) }
+        Solver {
+            cheating: Some(cheating),
+            ..Solver::new(worker, appetite)
+        }
     }
 
     /// Why open tasks were passed over, by task.
@@ -113,7 +116,9 @@ impl Solver {
         if let Some(action) = self.collect_bonds()? {
             return Ok(Some(action));
         }
-        let Worker { signer, contracts, .. } = &self.worker;
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
         for task in 0..contracts.task_count()? {
             let attempts = contracts.task(task)?.map_or(0, |record| record.attempts);
             for attempt in 1..=attempts {
@@ -121,7 +126,11 @@ impl Solver {
                 if record.is_some_and(|r| r.solver == self.worker.me() && r.owed > 0) {
                     let message = WithdrawReward { task, attempt };
                     let (amount, receipt) = contracts.escrow(signer, 0, &message)?;
-                    return Ok(Some(Action::Withdrew { money: Money::Reward, amount, receipt }));
+                    return Ok(Some(Action::Withdrew {
+                        money: Money::Reward,
+                        amount,
+                        receipt,
+                    }));
                 }
             }
         }
@@ -138,7 +147,9 @@ impl Solver {
         observer: &mut dyn Observer,
     ) -> Result<Option<Action>, Error> {
         let now = self.worker.contracts.now()?;
-        let Worker { signer, contracts, .. } = &self.worker;
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
         match attempt.status {
             AttemptStatus::Working if now.time <= attempt.deadline => {
                 return self.work(id, record, number, observer).map(Some);
@@ -148,20 +159,36 @@ impl Solver {
                     && attempt.challenges == 0
                     && record.status == TaskStatus::Committed =>
             {
-                let message = Finalize { task: id, attempt: number };
+                let message = Finalize {
+                    task: id,
+                    attempt: number,
+                };
                 let ((), receipt) = contracts.escrow(signer, 0, &message)?;
                 return Ok(Some(Action::Finalized { task: id, receipt }));
             }
             _ => {}
         }
         if attempt.owed > 0 {
-            let message = WithdrawReward { task: id, attempt: number };
+            let message = WithdrawReward {
+                task: id,
+                attempt: number,
+            };
             let (amount, receipt) = contracts.escrow(signer, 0, &message)?;
-            return Ok(Some(Action::Withdrew { money: Money::Reward, amount, receipt }));
+            return Ok(Some(Action::Withdrew {
+                money: Money::Reward,
+                amount,
+                receipt,
+            }));
         }
-        let over = !matches!(attempt.status, AttemptStatus::Working | AttemptStatus::Committed);
+        let over = !matches!(
+            attempt.status,
+            AttemptStatus::Working | AttemptStatus::Committed
+        );
         if over && attempt.challenges == 0 && attempt.unpaid == 0 {
-            let message = PruneAttempt { task: id, attempt: number };
+            let message = PruneAttempt {
+                task: id,
+                attempt: number,
+            };
             let ((), receipt) = contracts.escrow(signer, 0, &message)?;
             let what = format!("attempt {number} at task {id}");
             return Ok(Some(Action::Pruned { what, receipt }));
@@ -178,9 +205,8 @@ impl Solver {
         observer: &mut dyn Observer,
     ) -> Result<Action, Error> {
         let fetched = self.library.get(&self.worker, id, record)?;
-        let ours = |(task, attempt, _): &(TaskId, Attempt, Training)| {
-            *task == id && *attempt == number
-        };
+        let ours =
+            |(task, attempt, _): &(TaskId, Attempt, Training)| *task == id && *attempt == number;
         if !self.training.as_ref().is_some_and(ours) {
             let fault = self.plant(id, &fetched)?;
             let training = Training::resume(
@@ -224,9 +250,17 @@ impl Solver {
             last: tree::prove_open(&file, file.len() as u64 - 32),
             artifacts: self.worker.store.location().as_bytes().to_vec(),
         };
-        let ((), receipt) = self.worker.contracts.escrow(&self.worker.signer, 0, &message)?;
+        let ((), receipt) = self
+            .worker
+            .contracts
+            .escrow(&self.worker.signer, 0, &message)?;
         self.training = None;
-        Ok(Action::Committed { task: id, attempt: number, commitment, receipt })
+        Ok(Action::Committed {
+            task: id,
+            attempt: number,
+            commitment,
+            receipt,
+        })
     }
 
     /// The error of this task's run; none when honest.
@@ -279,21 +313,41 @@ impl Solver {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => return Ok(Err(Skip::Files(error.to_string()))),
         };
-        if let Err(skip) = self.appetite.workload(&fetched.workload, &record.terms, price) {
+        if let Err(skip) = self
+            .appetite
+            .workload(&fetched.workload, &record.terms, price)
+        {
             return Ok(Err(skip));
         }
-        let Worker { signer, contracts, .. } = &self.worker;
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
         let staked = contracts.staker(signer.account())?.free;
         if let Some(missing) = record.terms.stake.checked_sub(staked).filter(|m| *m > 0) {
             if missing > self.appetite.top_up {
-                return Ok(Err(Skip::Stake { need: record.terms.stake, have: staked }));
+                return Ok(Err(Skip::Stake {
+                    need: record.terms.stake,
+                    have: staked,
+                }));
             }
             let ((), receipt) = contracts.stake(signer, missing, &stake::Deposit {})?;
-            return Ok(Ok(Action::Staked { amount: missing, receipt }));
+            return Ok(Ok(Action::Staked {
+                amount: missing,
+                receipt,
+            }));
         }
-        let message = Accept { task: id, terms_hash: record.terms_hash, min_price: price };
+        let message = Accept {
+            task: id,
+            terms_hash: record.terms_hash,
+            min_price: price,
+        };
         let (attempt, receipt) = contracts.escrow(signer, 0, &message)?;
         self.skipped.remove(&id);
-        Ok(Ok(Action::Accepted { task: id, attempt, price, receipt }))
+        Ok(Ok(Action::Accepted {
+            task: id,
+            attempt,
+            price,
+            receipt,
+        }))
     }
 }

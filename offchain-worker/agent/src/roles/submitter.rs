@@ -33,15 +33,20 @@ impl Submitter {
         terms: Terms,
         artifacts: &str,
     ) -> Result<(TaskId, Receipt), Error> {
-        let task = Task { spec: workload.spec.clone(), terms };
+        let task = Task {
+            spec: workload.spec.clone(),
+            terms,
+        };
         workload.publish(&self.worker.store)?;
         self.worker.store.put_value(&task)?;
-        let message = escrow::Submit { task, artifacts: artifacts.as_bytes().to_vec() };
-        let sent = self.worker.contracts.escrow(
-            &self.worker.signer,
-            terms.reward_ceiling,
-            &message,
-        )?;
+        let message = escrow::Submit {
+            task,
+            artifacts: artifacts.as_bytes().to_vec(),
+        };
+        let sent =
+            self.worker
+                .contracts
+                .escrow(&self.worker.signer, terms.reward_ceiling, &message)?;
         Ok(sent)
     }
 
@@ -64,30 +69,45 @@ impl Submitter {
     }
 
     fn look_after(&self, id: TaskId, record: &TaskRecord) -> Result<Option<Action>, Error> {
-        let Worker { signer, contracts, .. } = &self.worker;
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
         let now = contracts.now()?;
         if record.owed > 0 {
             let message = WithdrawRefund { task: id };
             let (amount, receipt) = contracts.escrow(signer, 0, &message)?;
-            return Ok(Some(Action::Withdrew { money: Money::Refund, amount, receipt }));
+            return Ok(Some(Action::Withdrew {
+                money: Money::Refund,
+                amount,
+                receipt,
+            }));
         }
         let attempt = contracts.attempt(id, record.attempts)?;
         match (record.status, attempt) {
             (TaskStatus::Open, _) if record.open_time(now.time) > record.terms.open => {
                 let ((), receipt) = contracts.escrow(signer, 0, &Cancel { task: id })?;
-                Ok(Some(Action::Pruned { what: format!("the offer of task {id}"), receipt }))
+                Ok(Some(Action::Pruned {
+                    what: format!("the offer of task {id}"),
+                    receipt,
+                }))
             }
             (TaskStatus::Assigned, Some(attempt))
                 if attempt.status == AttemptStatus::Working && now.time > attempt.deadline =>
             {
-                let message = Expire { task: id, attempt: record.attempts };
+                let message = Expire {
+                    task: id,
+                    attempt: record.attempts,
+                };
                 let ((), receipt) = contracts.escrow(signer, 0, &message)?;
                 Ok(Some(Action::ExpiredAttempt { task: id, receipt }))
             }
             (TaskStatus::Committed, Some(attempt))
                 if now.time > attempt.window_end && attempt.challenges == 0 =>
             {
-                let message = Finalize { task: id, attempt: record.attempts };
+                let message = Finalize {
+                    task: id,
+                    attempt: record.attempts,
+                };
                 let ((), receipt) = contracts.escrow(signer, 0, &message)?;
                 Ok(Some(Action::Finalized { task: id, receipt }))
             }
@@ -107,7 +127,13 @@ impl Submitter {
             }
         }
         let message = PruneTask { task: id };
-        let ((), receipt) = self.worker.contracts.escrow(&self.worker.signer, 0, &message)?;
-        Ok(Some(Action::Pruned { what: format!("task {id}"), receipt }))
+        let ((), receipt) = self
+            .worker
+            .contracts
+            .escrow(&self.worker.signer, 0, &message)?;
+        Ok(Some(Action::Pruned {
+            what: format!("task {id}"),
+            receipt,
+        }))
     }
 }

@@ -124,7 +124,14 @@ impl FromStr for Place {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { level, step, node, element, r, .. } = self;
+        let Fault {
+            level,
+            step,
+            node,
+            element,
+            r,
+            ..
+        } = self;
         match level {
             Level::Checkpoint | Level::Step => write!(f, "{level} step={step}"),
             Level::State => write!(f, "{level} step={step},slot={node},element={element}"),
@@ -154,11 +161,21 @@ impl Fault {
         let fixed = place.step;
         let step = fixed.unwrap_or_else(|| below(seed, 0, workload.spec.steps as u64) as u32);
         if step >= workload.spec.steps {
-            return Err(Error::Fault(format!("the task has only {} steps", workload.spec.steps)));
+            return Err(Error::Fault(format!(
+                "the task has only {} steps",
+                workload.spec.steps
+            )));
         }
         let segment = step / workload.spec.segment;
         if level == Level::Checkpoint {
-            return Ok(Fault { level, step, node: 0, element: 0, r: 0, segment });
+            return Ok(Fault {
+                level,
+                step,
+                node: 0,
+                element: 0,
+                r: 0,
+                segment,
+            });
         }
         let mut engine = device.engine(workload.job())?;
         engine.load(&workload.genesis)?;
@@ -224,7 +241,9 @@ fn choose(
     let candidates: Vec<u32> = match level {
         Level::State => (0..slots as u32).collect(),
         Level::Checkpoint | Level::Step => vec![0],
-        _ => (0..nodes.len() as u32).filter(|&n| fits(&nodes[n as usize])).collect(),
+        _ => (0..nodes.len() as u32)
+            .filter(|&n| fits(&nodes[n as usize]))
+            .collect(),
     };
     if candidates.is_empty() {
         return None;
@@ -241,8 +260,14 @@ fn choose(
     if level == Level::Fold {
         r = place.r.unwrap_or_else(|| random(3, value.reduction()));
     }
-    (element < value.len() && r < value.reduction().max(1))
-        .then_some(Fault { level, step, node, element, r, segment })
+    (element < value.len() && r < value.reduction().max(1)).then_some(Fault {
+        level,
+        step,
+        node,
+        element,
+        r,
+        segment,
+    })
 }
 
 /// An engine that is wrong in one place.
@@ -260,9 +285,16 @@ impl Cheat {
     /// When the program leaves no room for the error in that node.
     pub fn new(workload: &Workload, device: Device, fault: &Fault) -> Result<Cheat, Error> {
         let honest = device.engine(workload.job())?;
-        let wrong = wrong_job(workload, fault)?.map(|job| device.engine(job)).transpose()?;
+        let wrong = wrong_job(workload, fault)?
+            .map(|job| device.engine(job))
+            .transpose()?;
         let dtype = workload.program.nodes[fault.node as usize].dtype();
-        Ok(Cheat { honest, wrong, fault: *fault, dtype })
+        Ok(Cheat {
+            honest,
+            wrong,
+            fault: *fault,
+            dtype,
+        })
     }
 
     /// The wrong engine, at the honest one's state, when `step` is the wrong one.
@@ -273,7 +305,11 @@ impl Cheat {
         let wrong = self.wrong.as_mut()?;
         let mut state: Vec<Vec<u8>> = self.honest.state().iter().map(|t| t.to_vec()).collect();
         if is_state_source(&self.fault, state.len()) {
-            flip(&mut state[self.fault.node as usize], self.fault.element, self.dtype);
+            flip(
+                &mut state[self.fault.node as usize],
+                self.fault.element,
+                self.dtype,
+            );
         }
         wrong.load(&state).expect("both run programs of one state");
         Some(wrong)
@@ -294,14 +330,22 @@ impl Engine for Cheat {
     }
 
     fn step(&mut self, step: u32) {
-        let Fault { level, step: at, node, element, .. } = self.fault;
+        let Fault {
+            level,
+            step: at,
+            node,
+            element,
+            ..
+        } = self.fault;
         if step == at && level == Level::Step {
             return;
         }
         if let Some(wrong) = self.wrong_at(step) {
             wrong.step(step);
             let state: Vec<Vec<u8>> = wrong.state().iter().map(|t| t.to_vec()).collect();
-            self.honest.load(&state).expect("both run programs of one state");
+            self.honest
+                .load(&state)
+                .expect("both run programs of one state");
             return;
         }
         self.honest.step(step);
@@ -387,7 +431,10 @@ fn wrong_job(workload: &Workload, fault: &Fault) -> Result<Option<Job>, Error> {
         }
     }
     validate::program(&program).map_err(|invalid| {
-        Error::Fault(format!("node {} has no room for an error: {invalid}", fault.node))
+        Error::Fault(format!(
+            "node {} has no room for an error: {invalid}",
+            fault.node
+        ))
     })?;
     job.program = Arc::new(program);
     Ok(Some(job))
@@ -416,7 +463,9 @@ fn bend(body: &mut Body, accumulators: usize, conditions: &[(Form, u64)]) -> Res
     // A comparison for each condition, their conjunction, a product and the flip.
     let appended = 2 * conditions.len() + 1;
     if registers + inserted + appended > limits::REGISTERS {
-        return Err(Error::Fault("the body has no register left for an error".into()));
+        return Err(Error::Fault(
+            "the body has no register left for an error".into(),
+        ));
     }
     let moved = |register: u8| {
         let by = match register as usize {
@@ -436,7 +485,8 @@ fn bend(body: &mut Body, accumulators: usize, conditions: &[(Form, u64)]) -> Res
     for (k, (form, value)) in conditions.iter().enumerate() {
         body.values.push(form.clone());
         body.consts.push(*value as u32);
-        body.ops.push(Op::IEq((values_end + k) as u8, (first_const + k) as u8));
+        body.ops
+            .push(Op::IEq((values_end + k) as u8, (first_const + k) as u8));
         holds.push(next);
         next += 1;
     }

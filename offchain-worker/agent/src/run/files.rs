@@ -62,9 +62,13 @@ impl Files {
         let missing = || Error::NoFile(format!("checkpoint {segment}, slot {slot}"));
         let state = self.checkpoints.get(segment as usize).ok_or_else(missing)?;
         let file = self.store.get_exact(state, program.slots as u64 * 32)?;
-        let entry = file.get(slot as usize * 32..).and_then(|rest| rest.first_chunk::<32>());
+        let entry = file
+            .get(slot as usize * 32..)
+            .and_then(|rest| rest.first_chunk::<32>());
         let hash = entry.ok_or_else(missing)?;
-        let tensor = self.store.get_exact(hash, program.nodes[slot as usize].bytes())?;
+        let tensor = self
+            .store
+            .get_exact(hash, program.nodes[slot as usize].bytes())?;
         Ok((file, tensor))
     }
 
@@ -105,7 +109,11 @@ impl Files {
                 self.go_to(step)?;
                 self.engine.tensor(step, node)
             }
-            FileId::Fold { step, node, element } => {
+            FileId::Fold {
+                step,
+                node,
+                element,
+            } => {
                 self.go_to(step)?;
                 self.engine.fold(step, node, element)
             }
@@ -145,7 +153,8 @@ impl Files {
                     None => self.workload.genesis.clone(),
                     Some(before) => {
                         let hash = self.checkpoints.get(before as usize);
-                        let hash = hash.ok_or_else(|| Error::NoFile(format!("checkpoint {before}")))?;
+                        let hash =
+                            hash.ok_or_else(|| Error::NoFile(format!("checkpoint {before}")))?;
                         load_state(&self.store, &self.workload.program, hash)?
                     }
                 };
@@ -168,9 +177,8 @@ impl Files {
     fn forget_large(&mut self) {
         let kept: usize = self.made.values().map(|blob| (**blob).as_ref().len()).sum();
         if kept > KEPT_BYTES {
-            self.made.retain(|id, _| {
-                !matches!(id, FileId::Tensor { .. } | FileId::Fold { .. })
-            });
+            self.made
+                .retain(|id, _| !matches!(id, FileId::Tensor { .. } | FileId::Fold { .. }));
         }
     }
 }

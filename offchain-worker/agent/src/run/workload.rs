@@ -31,7 +31,8 @@ impl Workload {
     /// # Errors
     /// When a file is absent or wrong, or the program is not valid for the task.
     pub fn fetch(store: &Store, spec: &TaskSpec) -> Result<Workload, Error> {
-        spec.check().map_err(|fault| Error::Invalid(fault.to_string()))?;
+        spec.check()
+            .map_err(|fault| Error::Invalid(fault.to_string()))?;
         let program = store.get_program(&spec.program, spec.nodes, spec.slots)?;
         validate::spec(&program, spec).map_err(|invalid| Error::Invalid(invalid.to_string()))?;
         let mut datasets: Vec<Blob> = Vec::with_capacity(spec.datasets.len());
@@ -48,8 +49,17 @@ impl Workload {
             }
         }
         let genesis = load_state(store, &program, &spec.genesis)?;
-        let inputs = Inputs { seed: spec.seed, datasets, constants };
-        Ok(Workload { spec: spec.clone(), program: Arc::new(program), inputs, genesis })
+        let inputs = Inputs {
+            seed: spec.seed,
+            datasets,
+            constants,
+        };
+        Ok(Workload {
+            spec: spec.clone(),
+            program: Arc::new(program),
+            inputs,
+            genesis,
+        })
     }
 
     /// Puts every file of the task into a store.
@@ -58,7 +68,11 @@ impl Workload {
     /// When the store refuses.
     pub fn publish(&self, store: &Store) -> Result<(), store::Error> {
         store.put_program(&self.program)?;
-        let files = self.inputs.datasets.iter().chain(self.inputs.constants.values());
+        let files = self
+            .inputs
+            .datasets
+            .iter()
+            .chain(self.inputs.constants.values());
         for file in files {
             store.put((**file).as_ref())?;
         }
@@ -69,13 +83,19 @@ impl Workload {
 
     /// What an engine runs.
     pub fn job(&self) -> Job {
-        Job { program: self.program.clone(), inputs: self.inputs.clone() }
+        Job {
+            program: self.program.clone(),
+            inputs: self.inputs.clone(),
+        }
     }
 }
 
 /// The state file: the hash of each tensor, in slot order.
 pub fn state_file(tensors: &[&[u8]]) -> Vec<u8> {
-    tensors.iter().flat_map(|tensor| *blake3::hash(tensor).as_bytes()).collect()
+    tensors
+        .iter()
+        .flat_map(|tensor| *blake3::hash(tensor).as_bytes())
+        .collect()
 }
 
 /// Stores a state's tensors and its file, and returns the state's hash.

@@ -62,19 +62,31 @@ pub enum Error {
 impl Error {
     pub(super) fn io(location: &str, source: io::Error) -> Error {
         if source.kind() == io::ErrorKind::StorageFull {
-            return Error::Full { location: location.to_owned() };
+            return Error::Full {
+                location: location.to_owned(),
+            };
         }
-        Error::Backend { location: location.to_owned(), message: source.to_string() }
+        Error::Backend {
+            location: location.to_owned(),
+            message: source.to_string(),
+        }
     }
 
     pub(super) fn of(location: &str, source: object_store::Error) -> Error {
         if let object_store::Error::NotFound { .. } = source {
-            return Error::Missing { location: location.to_owned() };
+            return Error::Missing {
+                location: location.to_owned(),
+            };
         }
         if is_full(&source) {
-            return Error::Full { location: location.to_owned() };
+            return Error::Full {
+                location: location.to_owned(),
+            };
         }
-        Error::Backend { location: location.to_owned(), message: source.to_string() }
+        Error::Backend {
+            location: location.to_owned(),
+            message: source.to_string(),
+        }
     }
 
     /// Whether trying again later can help without anybody's doing.
@@ -94,4 +106,28 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
         next = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_recognised_however_deep_it_is_reported() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let nested = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::other(object_store::Error::Generic {
+                store: "LocalFileSystem",
+                source: Box::new(full()),
+            })),
+        };
+        assert!(matches!(Error::of("here", nested), Error::Full { .. }));
+        assert!(matches!(Error::io("here", full()), Error::Full { .. }));
+        let other = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::from(io::ErrorKind::PermissionDenied)),
+        };
+        assert!(matches!(Error::of("here", other), Error::Backend { .. }));
+    }
 }

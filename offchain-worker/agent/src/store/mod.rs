@@ -134,8 +134,9 @@ impl Store {
     /// As [`Store::get`], and when the bytes are not an encoding of `T`.
     pub fn get_value<T: Decode + Encode>(&self, hash: &Hash) -> Result<T, Error> {
         let bytes = self.get(hash)?;
-        lockstep_protocol::encoding::decode_canonical(&bytes).map_err(|reason| {
-            Error::Malformed { object: hex::encode(hash), reason: reason.to_owned() }
+        lockstep_protocol::encoding::decode_canonical(&bytes).map_err(|reason| Error::Malformed {
+            object: hex::encode(hash),
+            reason: reason.to_owned(),
         })
     }
 
@@ -176,7 +177,10 @@ impl Store {
         let object = || hex::encode(root);
         let (bytes, _) = self.fetch(&self.path("programs", root), root, None)?;
         let nodes_found = lockstep_protocol::encoding::decode_canonical::<Vec<Node>>(&bytes)
-            .map_err(|reason| Error::Malformed { object: object(), reason: reason.to_owned() })?;
+            .map_err(|reason| Error::Malformed {
+                object: object(),
+                reason: reason.to_owned(),
+            })?;
         if nodes_found.len() != nodes as usize {
             return Err(Error::Length {
                 object: object(),
@@ -184,7 +188,10 @@ impl Store {
                 got: nodes_found.len() as u64,
             });
         }
-        let program = Program { slots, nodes: nodes_found };
+        let program = Program {
+            slots,
+            nodes: nodes_found,
+        };
         if program.root() != *root {
             return Err(self.corrupt("programs", root));
         }
@@ -242,7 +249,11 @@ impl Store {
         len: Option<u64>,
     ) -> Result<(Vec<u8>, Hash), Error> {
         self.runtime.block_on(async {
-            let found = self.objects.get(path).await.map_err(|e| self.error(path, e))?;
+            let found = self
+                .objects
+                .get(path)
+                .await
+                .map_err(|e| self.error(path, e))?;
             let size = found.meta.size;
             let wrong = |got| Error::Length {
                 object: hex::encode(name),
@@ -255,7 +266,10 @@ impl Store {
             let mut bytes = Vec::new();
             bytes
                 .try_reserve_exact(size as usize)
-                .map_err(|_| Error::Memory { object: hex::encode(name), bytes: size })?;
+                .map_err(|_| Error::Memory {
+                    object: hex::encode(name),
+                    bytes: size,
+                })?;
             let mut hasher = blake3::Hasher::new();
             let mut stream = found.into_stream();
             while let Some(part) = stream.next().await {
@@ -296,7 +310,9 @@ impl Store {
 /// A location with a scheme is a URL; a bare `C:` or a path is not.
 fn url_of(location: &str) -> Option<Url> {
     let scheme = location.split_once(':')?.0;
-    (scheme.len() > 1).then(|| Url::parse(location).ok()).flatten()
+    (scheme.len() > 1)
+        .then(|| Url::parse(location).ok())
+        .flatten()
 }
 
 fn folder(dir: &Path) -> Result<Arc<dyn ObjectStore>, Error> {

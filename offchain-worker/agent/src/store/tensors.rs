@@ -21,11 +21,17 @@ pub struct Named<'a> {
 /// # Errors
 /// When a tensor has another length than its node declares, or two have one name.
 pub fn encode(tensors: &[Named<'_>], notes: HashMap<String, String>) -> Result<Vec<u8>, Error> {
-    let malformed = |reason: String| Error::Malformed { object: "safetensors".into(), reason };
+    let malformed = |reason: String| Error::Malformed {
+        object: "safetensors".into(),
+        reason,
+    };
     let mut views: Vec<(&str, TensorView<'_>)> = Vec::with_capacity(tensors.len());
     for tensor in tensors {
         if views.iter().any(|(name, _)| *name == tensor.name) {
-            return Err(malformed(format!("two tensors are named `{}`", tensor.name)));
+            return Err(malformed(format!(
+                "two tensors are named `{}`",
+                tensor.name
+            )));
         }
         let shape = tensor.node.shape().iter().map(|d| d.0 as usize).collect();
         let view = TensorView::new(file_dtype(tensor.node.dtype()), shape, tensor.bytes)

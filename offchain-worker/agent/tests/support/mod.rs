@@ -21,11 +21,19 @@ const OUT: u64 = 12;
 
 /// One thread, so that tests do not fight for the machine.
 pub fn device() -> Device {
-    Device::Cpu(Options { threads: Some(1), ..Options::default() })
+    Device::Cpu(Options {
+        threads: Some(1),
+        ..Options::default()
+    })
 }
 
 pub fn store(dir: &Path) -> Store {
-    Store::open(dir.join("store").to_str().expect("a temporary path is text")).unwrap()
+    Store::open(
+        dir.join("store")
+            .to_str()
+            .expect("a temporary path is text"),
+    )
+    .unwrap()
 }
 
 pub fn local(dir: &Path) -> Arc<Local> {
@@ -87,8 +95,14 @@ pub fn workload(steps: u32, segment: u32) -> Workload {
     let program = Program {
         slots: 2,
         nodes: vec![
-            Node::Source(Source::State { shape: dims(&weights), dtype: f32 }),
-            Node::Source(Source::State { shape: dims(&[1]), dtype: Dtype::U32 }),
+            Node::Source(Source::State {
+                shape: dims(&weights),
+                dtype: f32,
+            }),
+            Node::Source(Source::State {
+                shape: dims(&[1]),
+                dtype: Dtype::U32,
+            }),
             Node::Source(Source::Batch {
                 dataset: 0,
                 batch: BATCH as u32,
@@ -108,32 +122,45 @@ pub fn workload(steps: u32, segment: u32) -> Workload {
             dot(
                 &[BATCH, OUT],
                 IN,
-                vec![read(4, f32, &[BATCH, IN], &[0, red]), read(0, f32, &weights, &[1, red])],
+                vec![
+                    read(4, f32, &[BATCH, IN], &[0, red]),
+                    read(0, f32, &weights, &[1, red]),
+                ],
             ),
             dot(
                 &weights,
                 BATCH,
-                vec![read(5, f32, &[BATCH, OUT], &[red, 0]), read(4, f32, &[BATCH, IN], &[red, 1])],
+                vec![
+                    read(5, f32, &[BATCH, OUT], &[red, 0]),
+                    read(4, f32, &[BATCH, IN], &[red, 1]),
+                ],
             ),
             map(
                 &weights,
                 f32,
-                vec![read(0, f32, &weights, &[0, 1]), read(6, f32, &weights, &[0, 1])],
+                vec![
+                    read(0, f32, &weights, &[0, 1]),
+                    read(6, f32, &weights, &[0, 1]),
+                ],
                 vec![(-0.01f32).to_bits()],
                 vec![Op::FFma(2, 1, 0)],
             ),
             map(
                 &[1],
                 Dtype::U32,
-                vec![read(1, Dtype::U32, &[1], &[0]), read(3, Dtype::U32, &[1], &[0])],
+                vec![
+                    read(1, Dtype::U32, &[1], &[0]),
+                    read(3, Dtype::U32, &[1], &[0]),
+                ],
                 vec![],
                 vec![Op::IAdd(0, 1)],
             ),
         ],
     };
     let data: Vec<u8> = (0..30 * IN).map(|i| (i * 37 % 251) as u8).collect();
-    let first: Vec<u8> =
-        (0..OUT * IN).flat_map(|i| ((i % 7) as f32 * 0.1 - 0.3).to_le_bytes()).collect();
+    let first: Vec<u8> = (0..OUT * IN)
+        .flat_map(|i| ((i % 7) as f32 * 0.1 - 0.3).to_le_bytes())
+        .collect();
     let genesis = vec![first, vec![0; 4]];
     let tensors: Vec<&[u8]> = genesis.iter().map(Vec::as_slice).collect();
     let spec = TaskSpec {
@@ -156,5 +183,10 @@ pub fn workload(steps: u32, segment: u32) -> Workload {
         datasets: vec![Arc::new(data)],
         constants: Default::default(),
     };
-    Workload { spec, program: Arc::new(program), inputs, genesis }
+    Workload {
+        spec,
+        program: Arc::new(program),
+        inputs,
+        genesis,
+    }
 }

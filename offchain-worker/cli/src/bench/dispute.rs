@@ -145,7 +145,13 @@ fn larger_tasks() -> Vec<Large> {
             fold: reduction * 4,
             reads: vec![elements * 4; 3],
         };
-        Large { steps, nodes, elements, reduction, bound: shape.bound() }
+        Large {
+            steps,
+            nodes,
+            elements,
+            reduction,
+            bound: shape.bound(),
+        }
     };
     sizes.into_iter().map(large).collect()
 }
@@ -163,7 +169,10 @@ impl Shape {
             last: opening(steps),
         });
         bound.search(steps, 32);
-        bound.defend(&Move::OpenNodes { left: Some(opening(steps)), root: [0; 32] });
+        bound.defend(&Move::OpenNodes {
+            left: Some(opening(steps)),
+            root: [0; 32],
+        });
         bound.challenge(&Move::DisputeNodes);
         bound.search(nodes, 32);
         bound.defend(&Move::OpenNode {
@@ -173,11 +182,17 @@ impl Shape {
         });
         bound.search(self.tensor, 4);
         if self.fold > 0 {
-            bound.defend(&Move::OpenFold { root: [0; 32], last: opening(self.fold) });
+            bound.defend(&Move::OpenFold {
+                root: [0; 32],
+                last: opening(self.fold),
+            });
             bound.search(self.fold, 4);
         }
         let operand = |len: &u64| {
-            Some(Operand { tensor: opening(nodes), element: opening(*len) })
+            Some(Operand {
+                tensor: opening(nodes),
+                element: opening(*len),
+            })
         };
         bound.defend(&Move::Prove {
             left: (self.fold > 0).then(|| opening(self.fold)),
@@ -228,7 +243,11 @@ impl Bound {
 
 /// Bytes of the call that makes a move.
 fn size(mv: &Move) -> u64 {
-    let play = Play { dispute: u64::MAX, position: u32::MAX, mv: mv.clone() };
+    let play = Play {
+        dispute: u64::MAX,
+        position: u32::MAX,
+        mv: mv.clone(),
+    };
     play.call().len() as u64
 }
 
@@ -243,8 +262,14 @@ fn opening(len: u64) -> Opening {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "a dispute over {}", self.fault)?;
-        let mut table =
-            Table::new(&["position", "side", "calldata", "ref_time", "proof_size", "of limit"]);
+        let mut table = Table::new(&[
+            "position",
+            "side",
+            "calldata",
+            "ref_time",
+            "proof_size",
+            "of limit",
+        ]);
         for line in &self.moves {
             table.row(&[
                 line.position.to_string(),
@@ -304,9 +329,18 @@ mod tests {
     #[test]
     fn the_largest_task_of_the_design_stays_within_its_budget() {
         for large in larger_tasks() {
-            let Bound { moves, challenger_moves, bytes, challenger_bytes, .. } = large.bound;
+            let Bound {
+                moves,
+                challenger_moves,
+                bytes,
+                challenger_bytes,
+                ..
+            } = large.bound;
             assert!(moves <= 24 && challenger_moves <= 24, "{large:?}");
-            assert!(bytes <= 64 << 10 && challenger_bytes <= 64 << 10, "{large:?}");
+            assert!(
+                bytes <= 64 << 10 && challenger_bytes <= 64 << 10,
+                "{large:?}"
+            );
         }
     }
 }

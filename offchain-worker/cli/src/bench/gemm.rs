@@ -210,7 +210,12 @@ impl Ours {
     }
 
     fn name(&self) -> String {
-        self.engine.name().split(' ').next().unwrap_or_default().into()
+        self.engine
+            .name()
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .into()
     }
 
     fn run(&mut self) {

@@ -101,7 +101,10 @@ fn holding(bytes: usize) -> Job {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "BLAKE3 of a state tensor in place, and of a plain vector by the library, one thread")?;
+        writeln!(
+            f,
+            "BLAKE3 of a state tensor in place, and of a plain vector by the library, one thread"
+        )?;
         let mut table = Table::new(&["bytes", "GB/s", "library", "share", "hash"]);
         for row in &self.rows {
             table.row(&[

@@ -82,7 +82,11 @@ pub fn run(path: &Path, threads: &[usize], patience: Patience) -> anyhow::Result
         };
         let [steps] = measure(patience, [&mut advance]);
         let mut commit = || {
-            let hashes: Vec<u8> = cpu.state().iter().flat_map(|slot| tree::hash(slot)).collect();
+            let hashes: Vec<u8> = cpu
+                .state()
+                .iter()
+                .flat_map(|slot| tree::hash(slot))
+                .collect();
             std::hint::black_box(tree::hash(&hashes));
         };
         let [commits] = measure(patience, [&mut commit]);

@@ -13,9 +13,10 @@ pub fn run(context: &Context, command: BenchCommand) -> Result<()> {
         BenchCommand::Gemm { sizes, threads } => {
             print(context, &bench::gemm::run(&sizes, &threads, patience)?)
         }
-        BenchCommand::Dispute { recipe, seed } => {
-            print(context, &bench::dispute::run(&recipe, seed, context.settings.device)?)
-        }
+        BenchCommand::Dispute { recipe, seed } => print(
+            context,
+            &bench::dispute::run(&recipe, seed, context.settings.device)?,
+        ),
         BenchCommand::Hash { mebibytes } => {
             let sizes: Vec<usize> = mebibytes.iter().map(|m| m << 20).collect();
             print(context, &bench::hash::run(&sizes, patience)?)

@@ -37,12 +37,18 @@ pub fn run(context: &Context, command: InspectCommand) -> Result<()> {
                     "r": game.r,
                 }));
             }
-            println!("dispute {dispute} of task {}, attempt {}", record.task, record.attempt);
+            println!(
+                "dispute {dispute} of task {}, attempt {}",
+                record.task, record.attempt
+            );
             println!("  solver      {}", address(&record.solver));
             println!("  challenger  {}", address(&record.challenger));
             println!("  position    {}, {:?}", game.position, game.phase);
             match game.turn() {
-                Some(side) => println!("  to move     {side:?}, {} s left", record.clocks.left(side) / 1000),
+                Some(side) => println!(
+                    "  to move     {side:?}, {} s left",
+                    record.clocks.left(side) / 1000
+                ),
                 None => println!("  over"),
             }
             println!(
@@ -83,7 +89,13 @@ fn program(context: &Context, what: &str) -> Result<()> {
     let path = Path::new(what);
     let (program, names) = if path.is_file() {
         let made = recipe::make(path)?;
-        let names = made.task.built.slots.iter().map(|slot| slot.name.clone()).collect();
+        let names = made
+            .task
+            .built
+            .slots
+            .iter()
+            .map(|slot| slot.name.clone())
+            .collect();
         (made.workload.program, names)
     } else {
         let manifest = context.manifest(what)?;
@@ -95,8 +107,16 @@ fn program(context: &Context, what: &str) -> Result<()> {
 
 fn print_program(context: &Context, program: &Program, names: &[String]) -> Result<()> {
     let slots = program.slots as usize;
-    let mut table =
-        Table::new(&["node", "kind", "shape", "over", "type", "reads", "operations", "bytes"]);
+    let mut table = Table::new(&[
+        "node",
+        "kind",
+        "shape",
+        "over",
+        "type",
+        "reads",
+        "operations",
+        "bytes",
+    ]);
     let mut rows = Vec::new();
     for (n, node) in program.nodes.iter().enumerate() {
         let reads: Vec<String> = node.accesses().map(|a| a.node.to_string()).collect();
@@ -105,7 +125,11 @@ fn print_program(context: &Context, program: &Program, names: &[String]) -> Resu
             _ => String::new(),
         };
         let first_next = program.nodes.len() - slots;
-        let slot = if n < slots { Some(n) } else { n.checked_sub(first_next) };
+        let slot = if n < slots {
+            Some(n)
+        } else {
+            n.checked_sub(first_next)
+        };
         let mut kind = kind(node).to_owned();
         if let Some(name) = slot.and_then(|slot| names.get(slot)) {
             let arrow = if n < slots { "from" } else { "to" };
@@ -175,5 +199,8 @@ fn dtype(dtype: Dtype) -> &'static str {
 }
 
 fn shape(dims: &[Dim]) -> String {
-    dims.iter().map(|d| d.0.to_string()).collect::<Vec<_>>().join("x")
+    dims.iter()
+        .map(|d| d.0.to_string())
+        .collect::<Vec<_>>()
+        .join("x")
 }

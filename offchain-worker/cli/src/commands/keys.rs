@@ -17,7 +17,9 @@ pub fn run(context: &Context, command: KeysCommand) -> Result<()> {
                 }));
             }
             show(&signer);
-            println!("\nIts mnemonic phrase, shown only now. Whoever has it has the key:\n\n  {phrase}");
+            println!(
+                "\nIts mnemonic phrase, shown only now. Whoever has it has the key:\n\n  {phrase}"
+            );
             Ok(())
         }
         KeysCommand::Import { name } => {

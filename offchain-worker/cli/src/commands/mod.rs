@@ -27,7 +27,10 @@ use lockstep_interface::Bounds;
 /// Whatever keeps it from being done.
 pub fn run(args: Args) -> Result<()> {
     let settings = Settings::load(&args)?;
-    let context = Context { settings, json: args.json };
+    let context = Context {
+        settings,
+        json: args.json,
+    };
     match args.command {
         Command::Demo(args) => demo::run(&args, context.json, context.settings.device),
         Command::Keys(command) => keys::run(&context, command),
@@ -74,9 +77,21 @@ fn deploy(context: &Context, args: &DeployArgs) -> Result<()> {
         return print_json(contracts.addresses());
     }
     let at = contracts.addresses();
-    println!("stake    {}  code {}", address(&at.stake), short(&bundles.stake.code_hash));
-    println!("escrow   {}  code {}", address(&at.escrow), short(&bundles.escrow.code_hash));
-    println!("dispute  {}  code {}", address(&at.dispute), short(&bundles.dispute.code_hash));
+    println!(
+        "stake    {}  code {}",
+        address(&at.stake),
+        short(&bundles.stake.code_hash)
+    );
+    println!(
+        "escrow   {}  code {}",
+        address(&at.escrow),
+        short(&bundles.escrow.code_hash)
+    );
+    println!(
+        "dispute  {}  code {}",
+        address(&at.dispute),
+        short(&bundles.dispute.code_hash)
+    );
     println!("remembered in {}", path.display());
     Ok(())
 }

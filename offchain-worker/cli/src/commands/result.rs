@@ -30,7 +30,11 @@ pub struct Outcome {
 pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
     let worker = context.worker()?;
     match command {
-        ResultCommand::Download { task, attempt, output } => {
+        ResultCommand::Download {
+            task,
+            attempt,
+            output,
+        } => {
             let (record, latest) = latest_attempt(&worker.contracts, task)?;
             let number = attempt.unwrap_or(latest);
             let attempt = attempt_record(&worker, task, number)?;
@@ -45,13 +49,22 @@ pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
                     "final": attempt.status == AttemptStatus::Final,
                 }));
             }
-            println!("wrote {} ({}, {} tensors)", output.display(), bytes(file.len() as u64), names.len());
+            println!(
+                "wrote {} ({}, {} tensors)",
+                output.display(),
+                bytes(file.len() as u64),
+                names.len()
+            );
             if attempt.status == AttemptStatus::Committed {
                 println!("note: the result is still open to challenge");
             }
             Ok(())
         }
-        ResultCommand::Evaluate { task, recipe, floor } => {
+        ResultCommand::Evaluate {
+            task,
+            recipe,
+            floor,
+        } => {
             let (record, number) = latest_attempt(&worker.contracts, task)?;
             let attempt = attempt_record(&worker, task, number)?;
             let outcome = final_state(&worker, task, number, &record, &attempt)?;
@@ -60,7 +73,9 @@ pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
                 None => {
                     let spec = worker.contracts.submission(task, &record)?.task.spec;
                     let manifest = context.manifest_of(&spec)?;
-                    manifest.context("name the task's recipe with --recipe")?.recipe
+                    manifest
+                        .context("name the task's recipe with --recipe")?
+                        .recipe
                 }
             };
             let made = recipe::make(&path)?;
@@ -112,7 +127,10 @@ pub fn final_state(
         .with_source(&published.artifacts)?;
     let workload = Workload::fetch(&store, &submission.task.spec)?;
     let state = load_state(&store, &workload.program, &attempt.commitment.state)?;
-    Ok(Outcome { program: workload.program, state })
+    Ok(Outcome {
+        program: workload.program,
+        state,
+    })
 }
 
 /// An outcome as a `safetensors` file.

@@ -22,12 +22,20 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
     appetite.top_up = args.top_up.unwrap_or(appetite.top_up);
     let worker = context.worker()?;
     let mut solver = match args.cheat {
-        Some(level) => {
-            Solver::cheat(worker, appetite, Cheating { level, place: args.fault, seed: args.seed })
-        }
+        Some(level) => Solver::cheat(
+            worker,
+            appetite,
+            Cheating {
+                level,
+                place: args.fault,
+                seed: args.seed,
+            },
+        ),
         None => Solver::new(worker, appetite),
     };
-    stay(context, args.stay, "training", |observer| solver.react(observer))?;
+    stay(context, args.stay, "training", |observer| {
+        solver.react(observer)
+    })?;
     if !context.json && args.stay.once {
         for (task, why) in solver.skipped() {
             println!("passed over task {task}: {why}");
@@ -40,7 +48,9 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
 pub fn audit(context: &Context, args: &AuditArgs) -> Result<()> {
     let audit = args.audit.unwrap_or(context.settings.audit);
     let mut challenger = Challenger::new(context.worker()?, audit);
-    stay(context, args.stay, "auditing", |observer| challenger.react(observer))
+    stay(context, args.stay, "auditing", |observer| {
+        challenger.react(observer)
+    })
 }
 
 /// `lockstep task watch`.
@@ -53,7 +63,10 @@ pub fn watch(context: &Context, args: LoopArgs) -> Result<()> {
 pub fn withdraw(context: &Context) -> Result<()> {
     let worker = context.worker()?;
     let mut submitter = Submitter::new(worker.clone(), false);
-    let once = LoopArgs { once: true, poll: 0 };
+    let once = LoopArgs {
+        once: true,
+        poll: 0,
+    };
     stay(context, once, "", |_| submitter.react())?;
     let solver = Solver::new(worker.clone(), context.settings.appetite);
     stay(context, once, "", |_| solver.collect())?;
@@ -108,7 +121,11 @@ fn report(context: &Context, action: &Action) -> Result<()> {
     match action {
         // The progress bar shows these.
         Action::Trained { .. } | Action::Checked { .. } => {}
-        Action::Withdrew { money: what, amount, .. } => {
+        Action::Withdrew {
+            money: what,
+            amount,
+            ..
+        } => {
             println!("withdrew {} ({what})", money::show(*amount));
         }
         Action::Staked { amount, .. } => println!("staked {}", money::show(*amount)),

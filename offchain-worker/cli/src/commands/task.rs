@@ -28,8 +28,13 @@ pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
         TaskCommand::List => list(context),
         TaskCommand::Show { task } => show(context, task),
         TaskCommand::Cancel { task } => {
-            context.contracts()?.escrow(&context.signer()?, 0, &Cancel { task })?;
-            done(context, format!("task {task} is cancelled; `lockstep withdraw` refunds it"))
+            context
+                .contracts()?
+                .escrow(&context.signer()?, 0, &Cancel { task })?;
+            done(
+                context,
+                format!("task {task} is cancelled; `lockstep withdraw` refunds it"),
+            )
         }
         TaskCommand::Finalize { task } => {
             let contracts = context.contracts()?;
@@ -50,13 +55,18 @@ fn done(context: &Context, text: String) -> Result<()> {
 }
 
 fn record(contracts: &Contracts, task: TaskId) -> Result<TaskRecord> {
-    contracts.task(task)?.with_context(|| format!("there is no task {task}, or it was removed"))
+    contracts
+        .task(task)?
+        .with_context(|| format!("there is no task {task}, or it was removed"))
 }
 
 fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
     let spec = &made.workload.spec;
     let program = &made.workload.program;
-    let state: u64 = program.nodes[..program.slots as usize].iter().map(Node::bytes).sum();
+    let state: u64 = program.nodes[..program.slots as usize]
+        .iter()
+        .map(Node::bytes)
+        .sum();
     let (operations, memory) = (operations(program), memory(program));
     let dispute = crate::bench::dispute::bound(program, spec);
     if context.json {
@@ -76,7 +86,11 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
     }
     println!("{}  {}", manifest.name, manifest.hash);
     println!("  parameters   {}", count(parameters(&made.task)));
-    println!("  program      {} nodes, {} scalar operations a step", spec.nodes, count(operations));
+    println!(
+        "  program      {} nodes, {} scalar operations a step",
+        spec.nodes,
+        count(operations)
+    );
     println!("  memory       {} for all values of a step", bytes(memory));
     println!("  state        {} in {} tensors", bytes(state), spec.slots);
     println!(
@@ -126,7 +140,14 @@ fn submit(context: &Context, args: &SubmitArgs) -> Result<()> {
 
 fn list(context: &Context) -> Result<()> {
     let contracts = context.contracts()?;
-    let mut table = Table::new(&["task", "status", "price", "stake", "checkpoints", "attempts"]);
+    let mut table = Table::new(&[
+        "task",
+        "status",
+        "price",
+        "stake",
+        "checkpoints",
+        "attempts",
+    ]);
     let mut rows: Vec<Value> = Vec::new();
     for task in 0..contracts.task_count()? {
         let Some(record) = contracts.task(task)? else {
@@ -174,8 +195,11 @@ fn show(context: &Context, task: TaskId) -> Result<()> {
             attempts.push((number, attempt));
         }
     }
-    let disputes: Vec<_> =
-        contracts.disputes(0)?.into_iter().filter(|listed| listed.task == task).collect();
+    let disputes: Vec<_> = contracts
+        .disputes(0)?
+        .into_iter()
+        .filter(|listed| listed.task == task)
+        .collect();
     if context.json {
         return print_json(&json!({
             "task": task,
@@ -199,8 +223,15 @@ fn show(context: &Context, task: TaskId) -> Result<()> {
     println!("task {task}: {:?}", record.status);
     println!("  submitter  {}", address(&record.submitter));
     println!("  artifacts  {}", submission.artifacts);
-    println!("  program    {} nodes, {}", spec.nodes, short(&spec.program));
-    println!("  run        {} steps, {} checkpoints", spec.steps, record.segments);
+    println!(
+        "  program    {} nodes, {}",
+        spec.nodes,
+        short(&spec.program)
+    );
+    println!(
+        "  run        {} steps, {} checkpoints",
+        spec.steps, record.segments
+    );
     if let Some(price) = record.price(now.time) {
         println!("  price      {} now", money::show(price));
     }

@@ -46,15 +46,20 @@ impl Snapshot {
             ("contract dispute", at.dispute),
             ("burned", BURN_ACCOUNT),
         ];
-        let funds = |(name, account): &(&'static str, Account)| {
-            Ok((*name, stage.chain.funds(account)?))
-        };
+        let funds =
+            |(name, account): &(&'static str, Account)| Ok((*name, stage.chain.funds(account)?));
         let rows: Result<Vec<_>> = people.iter().chain(&contracts).map(funds).collect();
-        Ok(Snapshot { rows: rows?, issuance: stage.chain.issuance()? })
+        Ok(Snapshot {
+            rows: rows?,
+            issuance: stage.chain.issuance()?,
+        })
     }
 
     fn total(&self) -> Balance {
-        self.rows.iter().map(|(_, funds)| funds.free + funds.held).sum()
+        self.rows
+            .iter()
+            .map(|(_, funds)| funds.free + funds.held)
+            .sum()
     }
 }
 
@@ -99,11 +104,16 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table =
-            Table::new(&["", "before", "after", "change", "of it held for storage"]);
+        let mut table = Table::new(&["", "before", "after", "change", "of it held for storage"]);
         for row in &self.rows {
             let (who, before, after) = (row.who.into(), row.before.clone(), row.after.clone());
-            table.row(&[who, before, after, row.change.clone(), row.held_for_storage.clone()]);
+            table.row(&[
+                who,
+                before,
+                after,
+                row.change.clone(),
+                row.held_for_storage.clone(),
+            ]);
         }
         for line in table.to_string().lines() {
             writeln!(f, "  {line}")?;

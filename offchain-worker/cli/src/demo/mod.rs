@@ -43,7 +43,10 @@ struct Report {
 /// When anything is not as it should be: the demonstration checks what it shows.
 pub fn run(args: &DemoArgs, json: bool, device: Device) -> Result<()> {
     let start = Instant::now();
-    let say = Narrator { quiet: json, paint: Paint::new() };
+    let say = Narrator {
+        quiet: json,
+        paint: Paint::new(),
+    };
     let seed = args.seed.unwrap_or_else(fresh_seed);
 
     say.title("Lockstep: a training task, paid when right, caught on chain when wrong");
@@ -125,8 +128,14 @@ fn honest(
     let task = submit(say, stage, made, &submitter)?;
 
     train(say, &mut solver, "training")?;
-    let record = stage.contracts.task(task)?.context("the task is on chain")?;
-    let attempt = stage.contracts.attempt(task, 1)?.context("the attempt is on chain")?;
+    let record = stage
+        .contracts
+        .task(task)?
+        .context("the task is on chain")?;
+    let attempt = stage
+        .contracts
+        .attempt(task, 1)?
+        .context("the attempt is on chain")?;
     let window = attempt.window_end - stage.contracts.now()?.time;
     say.line(format!(
         "the challenge window passes: {:.0} h on the chain's own clock",
@@ -136,20 +145,30 @@ fn honest(
 
     let mut reward = 0;
     while let Some(action) = solver.react(&mut Unobserved)? {
-        if let Action::Withdrew { money: Money::Reward, amount, .. } = &action {
+        if let Action::Withdrew {
+            money: Money::Reward,
+            amount,
+            ..
+        } = &action
+        {
             reward = *amount;
         }
         say.line(describe("solver", &action));
     }
     let floor = record.terms.reward_floor;
     if reward < floor {
-        bail!(BadResult(format!("the solver earned {} and not {}", reward, floor)));
+        bail!(BadResult(format!(
+            "the solver earned {} and not {}",
+            reward, floor
+        )));
     }
 
     let worker = stage.worker(Person::Submitter);
     let outcome = result::final_state(&worker, task, 1, &record, &attempt)?;
     let score = recipe::evaluate(&made.task, &outcome.state, stage.device)?;
-    let accuracy = score.accuracy().context("the recipe's model does not classify")?;
+    let accuracy = score
+        .accuracy()
+        .context("the recipe's model does not classify")?;
     say.line(say.paint.green(format!(
         "held-out accuracy: {:.2}% ({} of {} records)",
         accuracy * 100.0,
@@ -174,10 +193,19 @@ fn honest(
 /// # Errors
 /// When it does not end as it should.
 pub fn second_act(args: &DemoArgs, device: Device) -> Result<Tale> {
-    let say = Narrator { quiet: true, paint: Paint::new() };
+    let say = Narrator {
+        quiet: true,
+        paint: Paint::new(),
+    };
     let made = recipe::make(&args.recipe)?;
     let stage = Stage::set(&say, device)?;
-    cheating(&say, &stage, &made, args, args.seed.unwrap_or_else(fresh_seed))
+    cheating(
+        &say,
+        &stage,
+        &made,
+        args,
+        args.seed.unwrap_or_else(fresh_seed),
+    )
 }
 
 /// What the second act showed.
@@ -199,7 +227,11 @@ fn cheating(
     seed: u64,
 ) -> Result<Tale> {
     let mut submitter = Submitter::new(stage.worker(Person::Submitter), true);
-    let cheating = Cheating { level: args.level, place: args.fault, seed };
+    let cheating = Cheating {
+        level: args.level,
+        place: args.fault,
+        seed,
+    };
     let worker = stage.worker(Person::Cheat);
     let mut cheat = Solver::cheat(worker, stage.appetite(), cheating);
     let worker = stage.worker(Person::Challenger);
@@ -213,30 +245,47 @@ fn cheating(
     say.line(format!(
         "{} {place}   {}",
         say.paint.red("planted error:"),
-        say.paint.dim(format!("(again with --seed {seed}, or --level {level} --fault {place_only})"))
+        say.paint.dim(format!(
+            "(again with --seed {seed}, or --level {level} --fault {place_only})"
+        ))
     ));
 
-    let mut story = Story::new(say, &made.workload, stage.contracts.chain().extrinsic_limit()?);
+    let mut story = Story::new(
+        say,
+        &made.workload,
+        stage.contracts.chain().extrinsic_limit()?,
+    );
     let mut progress = Progress::new("auditing", say.quiet);
     let mut won = false;
     loop {
         if let Some(action) = challenger.react(&mut progress)? {
             progress.finish();
-            if let Action::Audited { verdict: Verdict::Clean, .. } = &action {
-                bail!(BadResult("the audit found nothing: it did not look where the error is; use --audit all".into()));
+            if let Action::Audited {
+                verdict: Verdict::Clean,
+                ..
+            } = &action
+            {
+                bail!(BadResult(
+                    "the audit found nothing: it did not look where the error is; use --audit all"
+                        .into()
+                ));
             }
-            if let Action::Withdrew { money: Money::Share, .. } = &action {
+            if let Action::Withdrew {
+                money: Money::Share,
+                ..
+            } = &action
+            {
                 won = true;
             }
             story.hear("challenger", &action);
             continue;
         }
+        if won {
+            break;
+        }
         if let Some(action) = cheat.react(&mut Unobserved)? {
             story.hear("cheat", &action);
             continue;
-        }
-        if won {
-            break;
         }
         // Nobody can move: a clock has to run out.
         let terms = stage.terms();
@@ -250,7 +299,9 @@ fn cheating(
     say.line(say.paint.green(&outcome));
 
     let message = escrow::Cancel { task };
-    stage.contracts.escrow(stage.signer(Person::Submitter), 0, &message)?;
+    stage
+        .contracts
+        .escrow(stage.signer(Person::Submitter), 0, &message)?;
     say.line("the submitter takes the task back");
     while let Some(action) = submitter.react()? {
         say.line(describe("submitter", &action));
@@ -258,15 +309,14 @@ fn cheating(
     while let Some(action) = cheat.react(&mut Unobserved)? {
         story.hear("cheat", &action);
     }
-    Ok(Tale { fault: place, moves: story.into_lines(), outcome })
+    Ok(Tale {
+        fault: place,
+        moves: story.into_lines(),
+        outcome,
+    })
 }
 
-fn submit(
-    say: &Narrator,
-    stage: &Stage,
-    made: &Made,
-    submitter: &Submitter,
-) -> Result<TaskId> {
+fn submit(say: &Narrator, stage: &Stage, made: &Made, submitter: &Submitter) -> Result<TaskId> {
     let terms = stage.terms();
     let store = stage.worker(Person::Submitter).store;
     let (task, receipt) = submitter.submit(&made.workload, terms, store.location())?;
@@ -329,11 +379,18 @@ fn describe(who: &str, action: &Action) -> String {
             screen::short(&commitment.trace),
             screen::short(&commitment.state)
         ),
-        Action::Withdrew { money: what, amount, .. } => {
+        Action::Withdrew {
+            money: what,
+            amount,
+            ..
+        } => {
             format!("{who}: withdraws {} ({what})", money::show(*amount))
         }
         Action::Opened { dispute, bond, .. } => {
-            format!("{who}: opens dispute {dispute} with a bond of {}", money::show(*bond))
+            format!(
+                "{who}: opens dispute {dispute} with a bond of {}",
+                money::show(*bond)
+            )
         }
         other => format!("{who}: {other}"),
     }

@@ -103,8 +103,11 @@ impl Stage {
             },
         )?;
         let at = contracts.addresses();
-        for (name, account) in [("stake", at.stake), ("escrow", at.escrow), ("dispute", at.dispute)]
-        {
+        for (name, account) in [
+            ("stake", at.stake),
+            ("escrow", at.escrow),
+            ("dispute", at.dispute),
+        ] {
             say.line(say.paint.dim(format!("{name} at {}", address(&account))));
         }
         let dir = std::env::temp_dir().join(format!("lockstep-demo-{}", std::process::id()));
@@ -119,7 +122,13 @@ impl Stage {
             })
         };
         let workers: Result<Vec<Worker>> = Person::ALL.into_iter().map(hire).collect();
-        Ok(Stage { chain, workers: workers?, contracts, device, dir })
+        Ok(Stage {
+            chain,
+            workers: workers?,
+            contracts,
+            device,
+            dir,
+        })
     }
 
     /// Somebody's worker, with artifacts and memory of their own.
@@ -154,7 +163,11 @@ impl Stage {
 
     /// What solvers want: anything that pays, for a stake they can afford.
     pub fn appetite(&self) -> Appetite {
-        Appetite { min_price: UNIT, top_up: 1000 * UNIT, ..Appetite::default() }
+        Appetite {
+            min_price: UNIT,
+            top_up: 1000 * UNIT,
+            ..Appetite::default()
+        }
     }
 
     /// Burns what waits to be burned.

@@ -61,7 +61,14 @@ impl<'a> Story<'a> {
                     self.checking = true;
                 }
             }
-            Action::Moved { before, after, mv, own, receipt, .. } => {
+            Action::Moved {
+                before,
+                after,
+                mv,
+                own,
+                receipt,
+                ..
+            } => {
                 self.moved(before, after.as_deref(), mv, own.as_deref(), receipt);
             }
             other => self.say.line(describe(who, other)),
@@ -162,9 +169,11 @@ impl<'a> Story<'a> {
             Move::Reveal(bytes) => {
                 format!("reveals {} subtrees of the {file}", bytes.len() / 32)
             }
-            Move::SelectSubtree { index, value: theirs, .. } => {
-                self.compared(&format!("subtree {index}"), game, theirs, own)
-            }
+            Move::SelectSubtree {
+                index,
+                value: theirs,
+                ..
+            } => self.compared(&format!("subtree {index}"), game, theirs, own),
             Move::SelectEntry { index, chunk } => {
                 let width = game.search.width as usize;
                 let start = *index as usize * width;
@@ -187,7 +196,10 @@ impl<'a> Story<'a> {
                 game.segment_steps()
             ),
             Move::OpenNodes { .. } => {
-                format!("names its node trace of step {} ({} nodes)", game.step, game.frame.nodes)
+                format!(
+                    "names its node trace of step {} ({} nodes)",
+                    game.step, game.frame.nodes
+                )
             }
             Move::DisputeNodes => "says that a node of it is wrong".into(),
             Move::DisputeState => "says that it does not end in the claimed state".into(),
@@ -246,7 +258,10 @@ fn file_name(game: &Game) -> &'static str {
 
 fn kind(node: &Node) -> String {
     let shape = |dims: &[lockstep_protocol::program::Dim]| {
-        dims.iter().map(|d| d.0.to_string()).collect::<Vec<_>>().join("x")
+        dims.iter()
+            .map(|d| d.0.to_string())
+            .collect::<Vec<_>>()
+            .join("x")
     };
     match node {
         Node::Source(_) => format!("source {}", shape(&node.shape())),

@@ -5,6 +5,7 @@
 //! and dissolve into one linear offset; dimensions that a part walks as one are merged. What is
 //! left of a part is usually one or two dimensions, in which it is contiguous, strided or constant.
 
+use lockstep_protocol::float;
 use lockstep_protocol::program::{limits, var, Access, Dim, Dtype, Form, Guard};
 
 /// Most conditions of an access, and of the guards of a fold.
@@ -37,8 +38,12 @@ impl Range {
                 ceil_div(self.hi.saturating_sub(from), c),
             ),
             c => (
-                from.saturating_sub(self.hi).div_euclid(-c).saturating_add(1),
-                from.saturating_sub(self.lo).div_euclid(-c).saturating_add(1),
+                from.saturating_sub(self.hi)
+                    .div_euclid(-c)
+                    .saturating_add(1),
+                from.saturating_sub(self.lo)
+                    .div_euclid(-c)
+                    .saturating_add(1),
             ),
         };
         let start = start.clamp(0, len);
@@ -54,7 +59,7 @@ fn ceil_div(a: i64, b: i64) -> i64 {
 ///
 /// Arithmetic wraps: a part alone may leave the range of 64 bits, the sums that the validator
 /// bounds cannot.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Point {
     /// Share of the offset, in elements.
     pub offset: i64,
@@ -63,7 +68,15 @@ pub struct Point {
 }
 
 impl Point {
+    /// Whether the positions satisfy their conditions.
+    #[inline]
+    pub fn passes(&self, ranges: &[Range]) -> bool {
+        let positions = ranges.iter().zip(&self.positions);
+        positions.into_iter().all(|(range, at)| range.holds(*at))
+    }
+
     /// The sum of two parts.
+    #[inline]
     pub fn plus(&self, other: &Point) -> Point {
         let mut sum = *self;
         sum.offset = sum.offset.wrapping_add(other.offset);
@@ -139,6 +152,31 @@ impl Side {
         self.units.last().map_or(0, |unit| unit.offset)
     }
 
+    /// After how many points it repeats itself, if only the innermost dimension adds anything.
+    pub fn period(&self) -> Option<u64> {
+        let (inner, outer) = (self.extents.last()?, &self.units[..self.units.len() - 1]);
+        outer.iter().all(Point::zero).then_some(*inner as u64)
+    }
+
+    /// The offsets of consecutive points from row-major index `first`.
+    pub fn offsets(&self, first: u64, out: &mut [usize]) {
+        let Some(inner) = self.extents.last().copied() else {
+            return out.fill(0);
+        };
+        let stride = self.stride() as usize;
+        let mut at = 0;
+        while at < out.len() {
+            let index = first + at as u64;
+            let left = (inner as u64 - index % inner as u64) as usize;
+            let run = left.min(out.len() - at);
+            let start = self.point(index).offset as usize;
+            for (i, offset) in out[at..at + run].iter_mut().enumerate() {
+                *offset = start + i * stride;
+            }
+            at += run;
+        }
+    }
+
     /// What the point with row-major index `index` adds.
     pub fn point(&self, mut index: u64) -> Point {
         let mut sum = Point::default();
@@ -152,11 +190,14 @@ impl Side {
 }
 
 impl Point {
-    fn zero(&self) -> bool {
-        self.offset == 0 && self.positions == [0; RANGES]
+    /// Whether it adds nothing.
+    pub fn zero(&self) -> bool {
+        *self == Point::default()
     }
 
-    fn times(&self, x: i64) -> Point {
+    /// As many times the part.
+    #[inline]
+    pub fn times(&self, x: i64) -> Point {
         Point {
             offset: self.offset.wrapping_mul(x),
             positions: self.positions.map(|p| p.wrapping_mul(x)),
@@ -177,7 +218,8 @@ pub struct Place {
     pub words: [Point; limits::INDEX],
     /// Conditions on the positions, as many as there are.
     pub ranges: Vec<Range>,
-    /// Whether all positions, and all their parts, fit in 30 bits.
+    /// Whether words may be gathered: all positions, and all their parts, fit in 30 bits, and all
+    /// offsets in 31.
     pub small: bool,
 }
 
@@ -230,7 +272,9 @@ impl Domain {
         let mut place = self.nowhere();
         place.origin.offset = access.base.0;
         for axis in &access.axes {
-            self.add(&mut place, &axis.form, |point| (&mut point.offset, axis.stride.0));
+            self.add(&mut place, &axis.form, |point| {
+                (&mut point.offset, axis.stride.0)
+            });
             let (low, high) = self.span(&axis.form);
             if low < 0 || high >= axis.extent as i128 {
                 let hi = i64::try_from(axis.extent).unwrap_or(i64::MAX);
@@ -238,6 +282,9 @@ impl Domain {
             }
         }
         place.red.merge();
+        place.small &= access.len < 1 << 31;
+        // Such a fill must pass where a loaded word would not, so the two cannot be mixed.
+        place.small &= !(payload && access.fill != float::canonical(access.fill));
         Load {
             node: access.node,
             dtype: access.dtype,
@@ -265,6 +312,13 @@ impl Domain {
 
     /// Guards over this domain, as conditions without an offset.
     pub fn guards<'a>(&self, guards: impl Iterator<Item = &'a Guard>) -> Place {
+        let mut place = self.unmerged_guards(guards);
+        place.out.merge();
+        place
+    }
+
+    /// Guards over this domain, with its output dimensions as they are.
+    pub fn unmerged_guards<'a>(&self, guards: impl Iterator<Item = &'a Guard>) -> Place {
         let mut place = self.nowhere();
         for guard in guards {
             let range = Range {
@@ -273,7 +327,6 @@ impl Domain {
             };
             self.condition(&mut place, &guard.form, range);
         }
-        place.out.merge();
         place.red.merge();
         place
     }
@@ -293,11 +346,14 @@ impl Domain {
         let k = place.ranges.len();
         self.add(place, form, |point| (&mut point.positions[k], 1));
         place.ranges.push(range);
-        let reach = form.terms.iter().fold(form.constant.0.unsigned_abs() as u128, |sum, term| {
-            let (low, high) = self.values(term.var);
-            let magnitude = low.unsigned_abs().max(high.unsigned_abs());
-            sum.saturating_add(term.coef.0.unsigned_abs() as u128 * magnitude as u128)
-        });
+        let reach = form
+            .terms
+            .iter()
+            .fold(form.constant.0.unsigned_abs() as u128, |sum, term| {
+                let (low, high) = self.values(term.var);
+                let magnitude = low.unsigned_abs().max(high.unsigned_abs());
+                sum.saturating_add(term.coef.0.unsigned_abs() as u128 * magnitude as u128)
+            });
         place.small &= reach < 1 << 30;
     }
 
@@ -339,14 +395,16 @@ impl Domain {
     /// The lowest and highest value of a form.
     fn span(&self, form: &Form) -> (i128, i128) {
         let constant = form.constant.0 as i128;
-        form.terms.iter().fold((constant, constant), |(low, high), term| {
-            let (lo, hi) = self.values(term.var);
-            let (a, b) = (
-                term.coef.0 as i128 * lo as i128,
-                term.coef.0 as i128 * hi as i128,
-            );
-            (low + a.min(b), high + a.max(b))
-        })
+        form.terms
+            .iter()
+            .fold((constant, constant), |(low, high), term| {
+                let (lo, hi) = self.values(term.var);
+                let (a, b) = (
+                    term.coef.0 as i128 * lo as i128,
+                    term.coef.0 as i128 * hi as i128,
+                );
+                (low + a.min(b), high + a.max(b))
+            })
     }
 }
 

@@ -5,34 +5,36 @@
 //! steps are taken in ascending order, each for all elements at once. Every element sees exactly
 //! the chain of operations that the protocol defines.
 
-use super::affine::{word_range, Domain, Linear, Load, Range};
-use super::buffer::{view_mut, Buffer};
+use super::affine::{Domain, Load, Place, Point};
+use super::buffer::{view, view_mut, Buffer};
 use super::exec;
 use super::memory::Values;
 use super::scatter::Scatter;
 use super::simd::Simd;
-use super::tape::{self, narrow, Code, Instr, Tape};
-use super::tile::Tile;
+use super::tape::{self, narrow, Code, Instr, Slot, Tape};
+use super::walk::{Walk, Words};
 use super::workers::Team;
-use lockstep_protocol::program::{Access, Body, Dtype, Fold, Init, Node};
+use lockstep_protocol::program::{limits, Body, Dtype, Fold, Init, Node};
 use std::cell::RefCell;
+use std::ops::Range as Span;
 
 /// Words of scratch that a tile should stay within, so that it fits the first-level cache.
 const SCRATCH_WORDS: usize = 10 << 10;
 /// Fewest and most points of a tile.
 const TILE: std::ops::RangeInclusive<usize> = 64..=1024;
-/// Work, in instructions times points, that is worth handing to another thread.
-const PARALLEL_WORK: u64 = 1 << 16;
+/// Work, in instructions times points, that is worth a task of its own.
+const TASK_WORK: u64 = 1 << 16;
 
 /// A map or fold made ready for the block interpreter.
 pub struct Block {
-    domain: Domain,
     dtype: Dtype,
     outputs: u64,
     tape: Tape,
     index: Vec<Load>,
-    reads: Vec<Load>,
-    values: Vec<Linear>,
+    /// Operands that are needed, and their slots.
+    reads: Vec<(Load, Slot)>,
+    /// Values that are needed, and their slots.
+    values: Vec<(Place, Slot)>,
     fold: Option<Steps>,
     /// Points of a tile.
     capacity: usize,
@@ -43,10 +45,10 @@ pub struct Block {
 struct Steps {
     count: u64,
     init: Start,
-    /// Guards that a run of points satisfies on an interval.
-    guards: Vec<Range>,
+    /// Guards without index words.
+    guards: Place,
     /// Guards that depend on index words.
-    indexed_guards: Vec<Range>,
+    indexed_guards: Place,
     scatter: Option<Scatter>,
     /// Output elements of a tile.
     width: usize,
@@ -54,7 +56,7 @@ struct Steps {
     columns: bool,
     /// The step as one instruction, if it is one that [`exec::accumulate`] knows: its code and
     /// the operands that are not the accumulator.
-    single: Option<(Code, [tape::Slot; 2])>,
+    single: Option<(Code, [Slot; 2])>,
     narrow: Option<Code>,
 }
 
@@ -65,24 +67,57 @@ enum Start {
 
 /// Which reduction steps an output element takes.
 #[derive(Clone, Copy)]
-enum Walk<'a> {
+enum Walked<'a> {
     All(u64),
     Listed(&'a [u32]),
 }
 
-impl Walk<'_> {
+impl Walked<'_> {
     fn len(self) -> u64 {
         match self {
-            Walk::All(count) => count,
-            Walk::Listed(list) => list.len() as u64,
+            Walked::All(count) => count,
+            Walked::Listed(list) => list.len() as u64,
         }
     }
 
     fn step(self, k: u64) -> u64 {
         match self {
-            Walk::All(_) => k,
-            Walk::Listed(list) => list[k as usize] as u64,
+            Walked::All(_) => k,
+            Walked::Listed(list) => list[k as usize] as u64,
         }
+    }
+}
+
+/// Which points are computed together: every pair of an output element and a step.
+#[derive(Clone, Copy)]
+enum Tile<'a> {
+    /// For each of the listed steps, a row of the elements.
+    Rows(&'a [u64]),
+    /// For each element from the first of the span on, a column of steps.
+    Columns(&'a Span<u64>),
+}
+
+impl Tile<'_> {
+    /// What the part that stands still adds to `place` in row or column `k`.
+    fn at(self, place: &Place, k: usize) -> Point {
+        let part = match self {
+            Tile::Rows(steps) => place.red.point(steps[k]),
+            Tile::Columns(elements) => place.out.point(elements.start + k as u64),
+        };
+        place.origin.plus(&part)
+    }
+
+    /// Number of rows or columns.
+    fn len(self) -> usize {
+        match self {
+            Tile::Rows(steps) => steps.len(),
+            Tile::Columns(elements) => (elements.end - elements.start) as usize,
+        }
+    }
+
+    /// Whether all rows are alike.
+    fn repeats(self, place: &Place) -> bool {
+        matches!(self, Tile::Rows(_)) && place.red.constant()
     }
 }
 
@@ -93,9 +128,12 @@ struct Scratch {
     start: *mut u32,
     slots: Vec<*mut u32>,
     row_slots: Vec<*mut u32>,
-    base: Tile,
-    tile: Tile,
-    index: [Vec<i64>; 2],
+    /// For each index word, read and value, and for both kinds of guards, the walk of the part that
+    /// moves along a row or column.
+    walks: Vec<Walk>,
+    /// Steps of the tile's rows.
+    rows: Vec<u64>,
+    index: [Vec<i64>; limits::INDEX],
     mask: Vec<u32>,
     /// For each row of a tile, whether all its points are active.
     full: Vec<bool>,
@@ -117,76 +155,59 @@ impl Block {
             Node::Fold(fold) => (&fold.body, Some(fold)),
             Node::Source(_) => panic!("a source computes nothing"),
         };
-        let extents = |dims: &[lockstep_protocol::program::Dim]| -> Vec<i64> {
-            dims.iter().map(|d| d.0 as i64).collect()
-        };
-        let mut domain = Domain {
-            out: extents(&body.shape),
-            red: fold.map(|fold| extents(&fold.red)).unwrap_or_default(),
-            words: body.index.iter().map(word_range).collect(),
-        };
-        let load = |access: &Access| domain.load(access, payload(access.node));
-        let mut index: Vec<Load> = body.index.iter().map(load).collect();
-        let mut reads: Vec<Load> = body.reads.iter().map(load).collect();
-        let mut values: Vec<Linear> = body.values.iter().map(|f| domain.linear(f)).collect();
-        let mut init = fold.map(|fold| match &fold.init {
-            Init::Word(word) => Start::Word(body.dtype.round_trip(*word)),
-            Init::Read(access) => Start::Read(load(access)),
-        });
-        let mut guards: Vec<Range> = fold
-            .map(|fold| fold.when.as_slice())
-            .unwrap_or_default()
-            .iter()
-            .map(|guard| Range {
-                form: domain.linear(&guard.form),
-                lo: guard.lo.0,
-                hi: guard.hi.0,
-            })
-            .collect();
-
-        let mut forms: Vec<&mut Linear> = Vec::new();
-        forms.extend(index.iter_mut().chain(&mut reads).flat_map(Load::forms));
-        forms.extend(&mut values);
-        forms.extend(guards.iter_mut().map(|guard| &mut guard.form));
-        if let Some(Start::Read(load)) = &mut init {
-            forms.extend(load.forms());
-        }
-        domain.collapse(&mut forms);
-
+        let red = fold.map(|fold| fold.red.as_slice()).unwrap_or_default();
+        let domain = Domain::new(&body.shape, red, &body.index);
+        let load = |access| -> Load { domain.load(access, payload(access.node)) };
         let tape = tape::compile(body, fold.is_some());
         let fit = SCRATCH_WORDS / tape.slots.max(1);
         let capacity = (fit.clamp(*TILE.start(), *TILE.end())) / 16 * 16;
-        let outputs = node.len();
-        let fold = init.map(|init| {
-            let scatter = Scatter::recognise(&domain, &index, &mut guards);
-            let (indexed_guards, guards) = guards.into_iter().partition(|g| g.form.indexed());
-            let single = single(&tape);
+        let reads = body.reads.iter().zip(&tape.reads);
+        let values = body.values.iter().zip(&tape.values);
+        let mut block = Block {
+            dtype: body.dtype,
+            outputs: node.len(),
+            index: body.index.iter().map(load).collect(),
+            reads: reads
+                .filter_map(|(access, slot)| Some((load(access), (*slot)?)))
+                .collect(),
+            values: values
+                .filter_map(|(form, slot)| Some((domain.form(form), (*slot)?)))
+                .collect(),
+            fold: None,
+            tape,
+            capacity,
+            simd,
+        };
+        block.fold = fold.map(|fold| {
+            let scatter = Scatter::recognise(fold);
+            let named = scatter.as_ref().map(|scatter| scatter.guard);
+            let guards = || {
+                let all = fold.when.iter().enumerate();
+                all.filter(move |(g, _)| Some(*g) != named)
+                    .map(|(_, guard)| guard)
+            };
+            let by_word = |guard: &&lockstep_protocol::program::Guard| {
+                let mut terms = guard.form.terms.iter();
+                terms.any(|term| term.var >= lockstep_protocol::program::var::INDEX)
+            };
             let mut steps = Steps {
                 count: node.reduction(),
-                init,
-                guards,
-                indexed_guards,
+                init: match &fold.init {
+                    Init::Word(word) => Start::Word(body.dtype.round_trip(*word)),
+                    Init::Read(access) => Start::Read(load(access)),
+                },
+                guards: domain.guards(guards().filter(|guard| !by_word(guard))),
+                indexed_guards: domain.guards(guards().filter(by_word)),
                 scatter,
                 width: 0,
                 columns: false,
-                single,
+                single: single(&block.tape),
                 narrow: narrow(body.dtype),
             };
-            steps.shape(&domain, &reads, &tape, outputs, capacity);
+            steps.shape(&block);
             steps
         });
-        Block {
-            domain,
-            dtype: body.dtype,
-            outputs,
-            tape,
-            index,
-            reads,
-            values,
-            fold,
-            capacity,
-            simd,
-        }
+        block
     }
 
     /// What the kernel is called in a plan.
@@ -203,7 +224,7 @@ impl Block {
         let buckets = self.fold.as_ref().and_then(|steps| {
             let scatter = steps.scatter.as_ref()?;
             let load = &self.index[scatter.word];
-            Some(scatter.bucket(&self.domain, load, values.get(load.node), steps.count))
+            Some(scatter.bucket(load, values.get(load.node), self.simd))
         });
         let (steps, width) = match &self.fold {
             None => (1, self.capacity),
@@ -215,7 +236,7 @@ impl Block {
             Some(buckets) => buckets.average() + 1,
         });
         let threads = team.threads as u64;
-        let worth = self.outputs.saturating_mul(per_output) / PARALLEL_WORK;
+        let worth = self.outputs.saturating_mul(per_output) / TASK_WORK;
         let parts = worth.clamp(1, if threads == 1 { 1 } else { 4 * threads });
         let width = width as u64;
         let part = self.outputs.div_ceil(parts).div_ceil(width) * width;
@@ -230,7 +251,7 @@ impl Block {
                     match (&self.fold, &buckets) {
                         (None, _) => self.map(scratch, span, values, out),
                         (Some(steps), None) => {
-                            let walk = Walk::All(steps.count);
+                            let walk = Walked::All(steps.count);
                             self.fold(steps, walk, scratch, span, values, out);
                         }
                         (Some(steps), Some(buckets)) => {
@@ -238,7 +259,7 @@ impl Block {
                             while from < span.end {
                                 let row = buckets.row(from);
                                 let to = row.end.min(span.end);
-                                let walk = Walk::Listed(row.steps);
+                                let walk = Walked::Listed(row.steps);
                                 let bytes = (from - span.start) as usize * size
                                     ..(to - span.start) as usize * size;
                                 self.fold(steps, walk, scratch, from..to, values, &mut out[bytes]);
@@ -252,16 +273,10 @@ impl Block {
         team.chunks(out, part as usize * size, compute);
     }
 
-    fn map(
-        &self,
-        scratch: &mut Scratch,
-        span: std::ops::Range<u64>,
-        values: Values<'_>,
-        out: &mut [u8],
-    ) {
-        scratch.tile.set_outputs(&self.domain, span);
-        self.before(scratch, values);
-        let n = scratch.tile.len();
+    fn map(&self, scratch: &mut Scratch, span: Span<u64>, values: Values<'_>, out: &mut [u8]) {
+        let n = (span.end - span.start) as usize;
+        self.walk(scratch, span, false);
+        self.before(scratch, Tile::Rows(&[0]), n, values);
         let result = self.tape.result as usize;
         let direct = self.dtype.size() == 4 && !self.tape.before.is_empty();
         let own = scratch.slots[result];
@@ -282,63 +297,65 @@ impl Block {
     fn fold(
         &self,
         steps: &Steps,
-        walk: Walk,
+        walk: Walked,
         scratch: &mut Scratch,
-        span: std::ops::Range<u64>,
+        span: Span<u64>,
         values: Values<'_>,
         out: &mut [u8],
     ) {
         let n = (span.end - span.start) as usize;
-        let (acc, result) = (self.tape.acc as usize, self.tape.result as usize);
-        let mut base = std::mem::take(&mut scratch.base);
-        base.set_outputs(&self.domain, span);
-        self.start(steps, scratch, &base, values);
-
+        self.start(steps, scratch, span.clone(), values);
         let rows = (self.capacity / n).max(1) as u64;
+        if !steps.columns {
+            self.walk(scratch, span.clone(), walk.len() > 2);
+        }
         let mut next = 0;
         while next < walk.len() {
-            if steps.columns {
-                let end = (next + rows).min(walk.len());
-                scratch.tile.set_columns(&base, &self.domain, next..end);
-                next = end;
+            let mut listed = std::mem::take(&mut scratch.rows);
+            let (tile, len) = if steps.columns {
+                let count = rows.min(walk.len() - next);
+                self.walk(scratch, next..next + count, n > 2);
+                next += count;
+                (Tile::Columns(&span), n * count as usize)
             } else {
-                next = self.gather_rows(steps, walk, scratch, &base, next, rows);
+                next = self.gather_rows(steps, walk, scratch, &mut listed, n, next, rows);
+                (Tile::Rows(&listed), n * listed.len())
+            };
+            if len > 0 {
+                self.before(scratch, tile, len, values);
+                // SAFETY: every slot points to `capacity >= len` words, or to `len` words of a
+                // tensor that is only read.
+                unsafe { exec::run(self.simd, &self.tape.before, &scratch.slots, len) };
+                self.indexed_guards(steps, scratch, tile, n);
+                self.steps(steps, scratch, n, len / n);
             }
-            if scratch.tile.len() == 0 {
-                continue;
-            }
-            self.before(scratch, values);
-            let len = scratch.tile.len();
-            // SAFETY: every slot points to `capacity >= len` words, or to `len` words of a tensor
-            // that is only read.
-            unsafe { exec::run(self.simd, &self.tape.before, &scratch.slots, len) };
-            self.indexed_guards(steps, scratch, n);
-            self.steps(steps, scratch, n, len / n);
+            scratch.rows = listed;
         }
-        scratch.base = base;
         // SAFETY: the accumulator is `capacity >= n` words.
-        let words = unsafe { std::slice::from_raw_parts(scratch.slots[acc], n) };
+        let words = unsafe { std::slice::from_raw_parts(scratch.slots[self.tape.acc as usize], n) };
         store(self.dtype, words, out);
-        debug_assert_ne!(acc, result);
     }
 
     /// Sets the accumulators to the initial value.
-    fn start(&self, steps: &Steps, scratch: &mut Scratch, base: &Tile, values: Values<'_>) {
-        let n = base.len();
+    fn start(&self, steps: &Steps, scratch: &mut Scratch, span: Span<u64>, values: Values<'_>) {
+        let n = (span.end - span.start) as usize;
         let (acc, result) = (self.tape.acc as usize, self.tape.result as usize);
-        // SAFETY: both are scratch of `capacity >= n` words, and distinct.
-        let words = |slot: usize| unsafe { std::slice::from_raw_parts_mut(scratch.slots[slot], n) };
+        // SAFETY: it is scratch of `capacity >= n` words, and no other reference to it is alive.
+        let words = unsafe { std::slice::from_raw_parts_mut(scratch.slots[acc], n) };
         match &steps.init {
-            Start::Word(word) => words(acc).fill(*word),
+            Start::Word(word) => words.fill(*word),
             Start::Read(load) => {
-                base.load(load, values.get(load.node), &[], words(acc));
+                let walk = &mut scratch.walks[0];
+                walk.set(&load.place, &load.place.out, span.start, n, false);
+                let source = values.get(load.node);
+                load.read(walk, source, &load.place.origin, self.simd, words);
                 if let Some(code) = steps.narrow {
                     let instr = Instr {
                         code,
                         dst: self.tape.result,
                         src: [self.tape.acc; 3],
                     };
-                    // SAFETY: as above.
+                    // SAFETY: accumulator and result are scratch of `n` words, and distinct.
                     unsafe { exec::run(self.simd, &[instr], &scratch.slots, n) };
                     scratch.slots.swap(acc, result);
                 }
@@ -347,47 +364,55 @@ impl Block {
     }
 
     /// Puts the next steps in which any element takes part into the tile; returns the step after.
+    #[allow(clippy::too_many_arguments)]
     fn gather_rows(
         &self,
         steps: &Steps,
-        walk: Walk,
+        walk: Walked,
         scratch: &mut Scratch,
-        base: &Tile,
+        listed: &mut Vec<u64>,
+        n: usize,
         mut next: u64,
         rows: u64,
     ) -> u64 {
-        scratch.tile.set_rows(base);
+        listed.clear();
         scratch.full.clear();
-        while next < walk.len() && (scratch.full.len() as u64) < rows {
-            scratch.tile.push_row(base, &self.domain, walk.step(next));
+        let guards = &steps.guards;
+        let guarded = !guards.ranges.is_empty() || !steps.indexed_guards.ranges.is_empty();
+        while next < walk.len() && (listed.len() as u64) < rows {
+            let step = walk.step(next);
             next += 1;
-            let (mut full, mut any) = (true, true);
-            if !steps.guards.is_empty() || !steps.indexed_guards.is_empty() {
-                let at = scratch.full.len() * base.len();
-                scratch.mask.resize(self.capacity.max(base.len()), 0);
-                let mask = &mut scratch.mask[at..at + base.len()];
-                (full, any) = scratch.tile.guard_row(&steps.guards, base, mask);
+            let mut passing = n;
+            if guarded {
+                let at = guards.origin.plus(&guards.red.point(step));
+                let mask = &mut scratch.mask[listed.len() * n..][..n];
+                passing = scratch.walks[self.walks() - 2].mask(&guards.ranges, &at, mask);
             }
-            if any {
-                scratch.full.push(full);
-            } else {
-                scratch.tile.pop_row(base);
+            if passing > 0 {
+                scratch.full.push(passing == n);
+                listed.push(step);
             }
         }
         next
     }
 
     /// Narrows the rows' masks by the guards on index words.
-    fn indexed_guards(&self, steps: &Steps, scratch: &mut Scratch, n: usize) {
-        if steps.indexed_guards.is_empty() {
+    fn indexed_guards(&self, steps: &Steps, scratch: &mut Scratch, tile: Tile<'_>, n: usize) {
+        let guards = &steps.indexed_guards;
+        if guards.ranges.is_empty() {
             return;
         }
-        for guard in &steps.indexed_guards {
-            let index = &scratch.index[..self.index.len()];
-            scratch.tile.guard_indexed(guard, index, &mut scratch.mask);
-        }
-        for (full, mask) in scratch.full.iter_mut().zip(scratch.mask.chunks_exact(n)) {
-            *full = mask.iter().all(|m| *m != 0);
+        let walk = &scratch.walks[self.walks() - 1];
+        for (k, mask) in scratch
+            .mask
+            .chunks_exact_mut(n)
+            .take(tile.len())
+            .enumerate()
+        {
+            let values = words(&scratch.index, k * n);
+            let at = tile.at(guards, k);
+            walk.mask_indexed(&guards.ranges, &at, Words::new(guards, values), mask);
+            scratch.full[k] = mask.iter().all(|m| *m != 0);
         }
     }
 
@@ -439,101 +464,183 @@ impl Block {
         }
     }
 
-    /// Loads the operands of every point of the tile.
-    fn before(&self, scratch: &mut Scratch, values: Values<'_>) {
-        let Scratch {
-            start,
-            slots,
-            tile,
-            index,
-            ..
-        } = scratch;
-        let n = tile.len();
-        // SAFETY: `prepare` made room for `slots + 1` blocks of `capacity >= n` words, and no
+    /// Number of walks: one for each index word, read and value, and two for guards.
+    fn walks(&self) -> usize {
+        self.index.len() + self.reads.len() + self.values.len() + 2
+    }
+
+    /// Sets every walk to `span`, of steps where a tile holds columns, else of output elements.
+    fn walk(&self, scratch: &mut Scratch, span: Span<u64>, often: bool) {
+        let count = (span.end - span.start) as usize;
+        let columns = self.fold.as_ref().is_some_and(|steps| steps.columns);
+        let loads = self
+            .index
+            .iter()
+            .chain(self.reads.iter().map(|(load, _)| load));
+        let forms = self.values.iter().map(|(place, _)| place);
+        let guards = self
+            .fold
+            .iter()
+            .flat_map(|s| [&s.guards, &s.indexed_guards]);
+        let places = loads.map(|load| &load.place).chain(forms).chain(guards);
+        let loads = self.index.len() + self.reads.len();
+        for (k, (place, walk)) in places.zip(&mut scratch.walks).enumerate() {
+            let side = if columns { &place.red } else { &place.out };
+            let often = often && !place.indexed();
+            // One period is read; `load` repeats it.
+            let period = side.period().filter(|_| k < loads && !place.indexed());
+            let count = period.map_or(count, |period| count.min(period as usize));
+            walk.set(place, side, span.start, count, often);
+        }
+    }
+
+    /// Loads the operands of every point of the tile, `len` of them.
+    fn before(&self, scratch: &mut Scratch, tile: Tile<'_>, len: usize, values: Values<'_>) {
+        let start = scratch.start;
+        // SAFETY: `prepare` made room for `slots + 1` blocks of `capacity >= len` words, and no
         // reference to this one is alive.
         let block = |slot: usize| unsafe {
-            std::slice::from_raw_parts_mut(start.add(slot * self.capacity), n)
+            std::slice::from_raw_parts_mut(start.add(slot * self.capacity), len)
         };
-        for (load, words) in self.index.iter().zip(index.iter_mut()) {
-            tile.load_index(load, values.get(load.node), block(self.tape.slots), words);
+        let width = len / tile.len();
+        let (index_walks, walks) = scratch.walks.split_at(self.index.len());
+        for ((load, walk), words) in (self.index.iter().zip(index_walks)).zip(&mut scratch.index) {
+            let bits = block(self.tape.slots);
+            self.load(load, walk, tile, values.get(load.node), None, bits);
+            words.clear();
+            words.extend(
+                bits.iter()
+                    .map(|bits| super::affine::word(load.dtype, *bits)),
+            );
         }
-        let index = &index[..self.index.len()];
-        for (load, slot) in self.reads.iter().zip(&self.tape.reads) {
-            let Some(slot) = slot.map(usize::from) else {
-                continue;
-            };
+        let index = &scratch.index;
+        let (read_walks, walks) = walks.split_at(self.reads.len());
+        for ((load, slot), walk) in self.reads.iter().zip(read_walks) {
             let source = values.get(load.node);
-            slots[slot] = match tile.in_place(load, source) {
+            scratch.slots[*slot as usize] = match in_place(load, walk, tile, width, source) {
                 Some(words) => words.as_ptr().cast_mut(),
                 None => {
-                    let block = block(slot);
-                    tile.load(load, source, index, block);
+                    let block = block(*slot as usize);
+                    self.load(load, walk, tile, source, Some(index), block);
                     block.as_mut_ptr()
                 }
             };
         }
-        for (form, slot) in self.values.iter().zip(&self.tape.values) {
-            if let Some(slot) = slot.map(usize::from) {
-                tile.forms(form, index, block(slot));
+        for ((place, slot), walk) in self.values.iter().zip(walks) {
+            for (k, out) in block(*slot as usize).chunks_exact_mut(width).enumerate() {
+                let values = words(index, k * width);
+                let words = place.indexed().then(|| Words::new(place, values));
+                walk.offsets(&tile.at(place, k), words, out);
             }
+        }
+    }
+
+    /// Reads an operand for every point of the tile.
+    fn load(
+        &self,
+        load: &Load,
+        walk: &Walk,
+        tile: Tile<'_>,
+        source: &[u8],
+        index: Option<&[Vec<i64>; limits::INDEX]>,
+        out: &mut [u32],
+    ) {
+        let width = out.len() / tile.len();
+        let index = index.filter(|_| load.place.indexed());
+        let alike = index.is_none() && tile.repeats(&load.place);
+        let (distinct, copies) = out.split_at_mut(if alike { width } else { out.len() });
+        for (k, out) in distinct.chunks_exact_mut(width).enumerate() {
+            let at = tile.at(&load.place, k);
+            match index {
+                None => {
+                    let (period, copies) = out.split_at_mut(walk.len());
+                    load.read(walk, source, &at, self.simd, period);
+                    for copy in copies.chunks_mut(period.len()) {
+                        copy.copy_from_slice(&period[..copy.len()]);
+                    }
+                }
+                Some(index) => load.read_indexed(walk, source, &at, words(index, k * width), out),
+            }
+        }
+        for row in copies.chunks_exact_mut(width) {
+            row.copy_from_slice(distinct);
         }
     }
 }
 
+/// The values of the index words from point `first` on.
+fn words(index: &[Vec<i64>; limits::INDEX], first: usize) -> [&[i64]; limits::INDEX] {
+    index
+        .each_ref()
+        .map(|words| words.get(first..).unwrap_or_default())
+}
+
+/// The operand's words where they lie, if the tile is one row of them.
+fn in_place<'a>(
+    load: &Load,
+    walk: &Walk,
+    tile: Tile<'_>,
+    width: usize,
+    source: &'a [u8],
+) -> Option<&'a [u32]> {
+    let plain = load.dtype.size() == 4 && !load.payload && !load.place.indexed();
+    if !plain || tile.len() != 1 {
+        return None;
+    }
+    let words = walk.in_place(&load.place, view(source), &tile.at(&load.place, 0))?;
+    (words.len() == width).then_some(words)
+}
+
 impl Steps {
     /// Chooses how a tile is laid out.
-    fn shape(
-        &mut self,
-        domain: &Domain,
-        reads: &[Load],
-        tape: &Tape,
-        outputs: u64,
-        capacity: usize,
-    ) {
-        let used = reads
-            .iter()
-            .zip(&tape.reads)
-            .filter(|(_, slot)| slot.is_some());
-        let inner = domain.out.len() - 1;
-        let last = domain.dims() - 1;
-        let mut by_output = 0;
-        let mut by_step = 0;
-        for (load, _) in used.filter(|(load, _)| !load.indexed()) {
-            by_output += (load.offset.coords[inner].unsigned_abs() > 1) as u32;
-            by_step += (load.offset.coords[last].unsigned_abs() > 1) as u32;
-        }
-        let steps_adjacent = !domain.red.is_empty() && by_step < by_output;
-        let guarded = !self.guards.is_empty() || !self.indexed_guards.is_empty();
-        let run = domain.red.last().copied().unwrap_or(1);
-        let narrow = outputs < 16 || steps_adjacent;
-        self.columns =
-            narrow && run >= 8 && !guarded && self.scatter.is_none() && self.single.is_some();
+    fn shape(&mut self, block: &Block) {
+        let run = |side: fn(&Place) -> &super::affine::Side| {
+            let extents = block
+                .reads
+                .iter()
+                .map(|(load, _)| side(&load.place).extents.last());
+            extents.flatten().copied().min().unwrap_or(1) as u64
+        };
+        let scattered = |side: fn(&Place) -> &super::affine::Side| {
+            let strides = block
+                .reads
+                .iter()
+                .map(|(load, _)| side(&load.place).stride());
+            strides.filter(|stride| stride.unsigned_abs() > 1).count()
+        };
+        let steps_adjacent = scattered(|place| &place.red) < scattered(|place| &place.out);
+        let guarded = !self.guards.ranges.is_empty() || !self.indexed_guards.ranges.is_empty();
+        let run = run(|place| &place.red);
+        let few = block.outputs < 16 || steps_adjacent;
+        let free = !guarded && self.scatter.is_none() && self.single.is_some();
+        self.columns = few && run >= 8 && free;
+        let capacity = block.capacity as u64;
         let width = if self.columns {
-            (capacity as u64 / (run as u64).min(capacity as u64 / 4)).max(1)
+            (capacity / run.min(capacity / 4)).max(1)
         } else if steps_adjacent {
             64
         } else {
             256
         };
-        self.width = width.min(outputs).min(capacity as u64) as usize;
+        self.width = width.min(block.outputs).min(capacity) as usize;
     }
 }
 
 /// The one instruction of a step, if [`exec::accumulate`] can take it.
-fn single(tape: &Tape) -> Option<(Code, [tape::Slot; 2])> {
+fn single(tape: &Tape) -> Option<(Code, [Slot; 2])> {
     let [instr] = tape.after.as_slice() else {
         return None;
     };
     if !exec::accumulates(instr.code) {
         return None;
     }
-    let operands: &[tape::Slot] = match instr.code {
+    let operands: &[Slot] = match instr.code {
         Code::FFma => &instr.src,
         _ => &instr.src[..2],
     };
     let at = operands.iter().position(|s| *s == tape.acc)?;
     let rest: Vec<_> = operands.iter().filter(|s| **s != tape.acc).collect();
-    let moves = |slot: &tape::Slot| tape.moving.contains(slot);
+    let moves = |slot: &Slot| tape.moving.contains(slot);
     match (instr.code, rest.as_slice()) {
         (Code::FFma, [x, y]) if at == 2 && moves(x) && moves(y) => Some((Code::FFma, [**x, **y])),
         (Code::FFma, _) => None,
@@ -549,8 +656,8 @@ impl Scratch {
             start: std::ptr::null_mut(),
             slots: Vec::new(),
             row_slots: Vec::new(),
-            base: Tile::default(),
-            tile: Tile::default(),
+            walks: Vec::new(),
+            rows: Vec::new(),
             index: Default::default(),
             mask: Vec::new(),
             full: Vec::new(),
@@ -575,6 +682,10 @@ impl Scratch {
             unsafe { start.add(slot * capacity) }
         }));
         self.full.clear();
+        if self.walks.len() < block.walks() {
+            self.walks.resize_with(block.walks(), Walk::default);
+        }
+        self.mask.resize(capacity, 0);
     }
 }
 

@@ -1,18 +1,19 @@
 //! Folds that are sums of products: matrix multiplication in every transpose, batched or not,
 //! convolution, and the gradients of all of them.
 //!
-//! An output dimension that only one operand follows is a row or a column; one that both follow
-//! is a batch; the reduction is K. Which operand is which changes nothing, since a product does not
+//! An output dimension that only one operand follows is a row or a column; one that both follow, or
+//! on which a guard depends, is a batch; the reduction is K, without the steps that the guards skip
+//! in a batch. Which operand is which changes nothing, since a product does not
 //! depend on the order of its factors.
 
-use super::affine::{Domain, Load};
+use super::affine::{Domain, Load, Place, Point, Side};
 use super::buffer::{view, view_mut};
 use super::gemm::micro::{From, Micro};
-use super::gemm::pack::{pack, Walk};
-use super::gemm::{Gemm, Layout, Output, Pack};
+use super::gemm::pack::{pack, Steps};
+use super::gemm::{Gemm, Output, Pack};
 use super::memory::Values;
 use super::simd::Simd;
-use super::tile::Tile;
+use super::walk::Walk;
 use super::workers::Team;
 use lockstep_protocol::float;
 use lockstep_protocol::program::{Dtype, Fold, Init, Op};
@@ -25,25 +26,28 @@ const PARALLEL_STEPS: u64 = 1 << 16;
 
 /// A contraction made ready.
 pub struct Contraction {
-    domain: Domain,
     /// The operand of the rows and that of the columns.
     operands: [Operand; 2],
-    batch: Dims,
+    /// Number of batches, and offsets of their parts of the output.
+    batches: u64,
+    batch_layout: Side,
+    /// The conditions on steps, and the part of them that depends on the batch.
+    guards: Place,
+    batch_guards: Side,
     /// Rows, columns, steps.
     size: [usize; 3],
     init: Start,
     micro: Micro,
 }
 
-/// Coordinates with their extents, the innermost last.
-type Dims = Vec<(usize, i64)>;
-
 struct Operand {
     load: Load,
-    /// The output dimensions that only this operand follows.
-    lanes: Dims,
-    /// Distance in the output from one point of each of these dimensions to the next.
-    strides: Vec<usize>,
+    /// The part of the output dimensions that only this operand follows.
+    lanes: Side,
+    /// The part of those that both follow.
+    batch: Side,
+    /// Offsets of the lanes in the output.
+    layout: Side,
 }
 
 enum Start {
@@ -52,7 +56,8 @@ enum Start {
 }
 
 impl Contraction {
-    /// Recognises a contraction.
+    /// Recognises a contraction. `payload(n)` says whether node `n`'s bytes may hold a NaN that is
+    /// not canonical.
     pub fn recognise(
         fold: &Fold,
         simd: Simd,
@@ -67,70 +72,63 @@ impl Contraction {
             [Op::FFma(1, 2, 0)] | [Op::FFma(2, 1, 0)]
         );
         let floats = [body.dtype, x.dtype, y.dtype] == [Dtype::F32; 3];
-        if !product || !floats || !body.index.is_empty() || !fold.when.is_empty() {
+        // More registers would stand between the reads and the result.
+        let bare = body.index.is_empty() && body.values.is_empty() && body.consts.is_empty();
+        if !product || !floats || !bare {
             return None;
         }
-        let mut domain = Domain {
-            out: body.shape.iter().map(|d| d.0 as i64).collect(),
-            red: fold.red.iter().map(|d| d.0 as i64).collect(),
-            words: Vec::new(),
+        let domain = Domain::new(&body.shape, &fold.red, &[]);
+        let [x, y] = [x, y].map(|access| domain.unmerged(access, false));
+        let guards = domain.unmerged_guards(fold.when.iter());
+        let follows = |load: &Load, d: usize| {
+            let depends = |place: &Place| !place.out.units[d].zero();
+            domain.out[d] > 1 && (depends(&load.place) || depends(&guards))
         };
-        let mut loads = [x, y].map(|access| domain.load(access, false));
-        let mut init = match &fold.init {
-            Init::Word(word) => Start::Word(f32::from_bits(float::canonical(*word))),
-            Init::Read(access) => Start::Read(domain.load(access, payload(access.node))),
-        };
-        let mut forms: Vec<_> = loads.iter_mut().flat_map(Load::forms).collect();
-        if let Start::Read(load) = &mut init {
-            forms.extend(load.forms());
-        }
-        domain.collapse(&mut forms);
-
-        let outputs = domain.out.len();
         // The columns are the dimensions that the operand of the innermost one follows.
-        let [x, y] = loads;
-        let loads = match (x.depends(outputs - 1), y.depends(outputs - 1)) {
-            (true, false) => [y, x],
-            (false, _) => [x, y],
-            (true, true) => return None,
+        let alone = |d: &usize| follows(&x, *d) != follows(&y, *d);
+        let innermost = (0..domain.out.len()).rev().find(alone)?;
+        let loads = match follows(&x, innermost) {
+            true => [y, x],
+            false => [x, y],
         };
-        let mut operands = loads.map(|load| Operand {
-            load,
-            lanes: Vec::new(),
-            strides: Vec::new(),
-        });
-        let mut batch = Dims::new();
-        let mut stride = domain.out.iter().product::<i64>() as usize;
-        for (d, extent) in domain.out.iter().enumerate() {
-            stride /= *extent as usize;
-            let follows = [0, 1].map(|o: usize| operands[o].load.depends(d));
-            let operand = match follows {
-                [true, true] => {
-                    batch.push((d, *extent));
-                    continue;
-                }
-                [true, false] => &mut operands[0],
-                [false, _] => &mut operands[1],
-            };
-            operand.lanes.push((d, *extent));
-            operand.strides.push(stride);
-        }
-        let count = |dims: &Dims| {
-            dims.iter()
-                .map(|(_, extent)| *extent as u64)
-                .product::<u64>()
+        let dims = |wanted: [bool; 2]| -> Vec<usize> {
+            let of = |d: usize| [follows(&loads[0], d), follows(&loads[1], d)];
+            (0..domain.out.len()).filter(|d| of(*d) == wanted).collect()
         };
-        let [m, n] = [0, 1].map(|o: usize| count(&operands[o].lanes));
-        let k = domain.red.iter().product::<i64>() as u64;
+        let mut lanes = [dims([true, false]), dims([false, true])];
+        // What neither follows repeats the same sums, in columns as well as anywhere.
+        lanes[1].extend(dims([false, false]));
+        lanes[1].sort_unstable();
+        let batch = dims([true, true]);
+        let count = |dims: &[usize]| dims.iter().map(|d| domain.out[*d] as u64).product::<u64>();
+        let (m, n) = (count(&lanes[0]), count(&lanes[1]));
         if m * n < MIN_TILE {
             return None;
         }
+        let whole = row_major(&domain.out);
+        let batch_layout = whole.select(&batch);
+        let [rows, cols] = loads;
+        let operand = |load: Load, lanes: &[usize]| Operand {
+            lanes: load.place.out.select(lanes),
+            batch: load.place.out.select(&batch),
+            layout: whole.select(lanes),
+            load,
+        };
         Some(Contraction {
-            domain,
-            operands,
-            batch,
-            size: [m, n, k].map(|size| size as usize),
-            init,
+            operands: [operand(rows, &lanes[0]), operand(cols, &lanes[1])],
+            batches: count(&batch),
+            batch_layout,
+            batch_guards: guards.out.select(&batch),
+            guards,
+            size: [
+                m as usize,
+                n as usize,
+                domain.red.iter().product::<i64>() as usize,
+            ],
+            init: match &fold.init {
+                Init::Word(word) => Start::Word(f32::from_bits(float::canonical(*word))),
+                Init::Read(access) => Start::Read(domain.load(access, payload(access.node))),
+            },
             micro: Micro::new(simd),
         })
     }
@@ -144,23 +142,18 @@ impl Contraction {
                 From::Output
             }
         };
-        let sources = [0, 1].map(|o: usize| view::<f32>(values.get(self.operands[o].load.node)));
+        let sources = [0, 1].map(|o: usize| view::<u32>(values.get(self.operands[o].load.node)));
         let out = Output::new(view_mut(out));
-        let batches = self
-            .batch
-            .iter()
-            .map(|(_, extent)| *extent as u64)
-            .product::<u64>();
         let steps: u64 = self.size.iter().map(|size| *size as u64).product();
-        let worth = steps.saturating_mul(batches) >= PARALLEL_STEPS;
+        let worth = steps.saturating_mul(self.batches) >= PARALLEL_STEPS;
         let team = if worth { team } else { Team::ALONE };
         // Whole batches share nothing, so they are the better tasks when there are enough.
-        let (outer, inner) = if batches >= 2 * team.threads as u64 {
+        let (outer, inner) = if self.batches >= 2 * team.threads as u64 {
             (team, Team::ALONE)
         } else {
             (Team::ALONE, team)
         };
-        outer.each(batches as usize, |batch| {
+        outer.each(self.batches as usize, |batch| {
             self.multiply(batch as u64, sources, from, out, inner);
         });
     }
@@ -169,51 +162,37 @@ impl Contraction {
     fn start(&self, load: &Load, source: &[u8], team: Team, out: &mut [u8]) {
         const PART: usize = 4096;
         team.chunks(view_mut::<u32>(out), PART, |part, out| {
+            let mut walk = Walk::default();
             let first = (part * PART) as u64;
-            let mut tile = Tile::default();
-            tile.set_outputs(&self.domain, first..first + out.len() as u64);
-            tile.load(load, source, &[], out);
+            walk.set(&load.place, &load.place.out, first, out.len(), false);
+            load.read(&walk, source, &load.place.origin, self.micro.simd, out);
             out.iter_mut()
                 .for_each(|word| *word = float::canonical(*word));
         });
     }
 
-    fn multiply(&self, batch: u64, sources: [&[f32]; 2], from: From, out: Output, team: Team) {
-        let mut origin = [0; 12];
-        let origin = &mut origin[..self.domain.dims()];
-        let mut offset = 0;
-        let mut left = batch;
-        for (d, extent) in self.batch.iter().rev() {
-            origin[*d] = (left % *extent as u64) as i64;
-            left /= *extent as u64;
-        }
-        let mut stride = 1;
-        for (d, extent) in self.domain.out.iter().enumerate().rev() {
-            offset += origin[d] as usize * stride;
-            stride *= *extent as usize;
-        }
-        let layout = Strided {
-            offset,
-            operands: &self.operands,
-        };
+    fn multiply(&self, batch: u64, sources: [&[u32]; 2], from: From, out: Output, team: Team) {
+        let [rows, cols, steps] = self.size;
+        let passing = self.passing(batch);
         let gemm = Gemm {
-            size: self.size,
-            layout: &layout,
+            size: [rows, cols, passing.as_ref().map_or(steps, Vec::len)],
+            layout: [&self.operands[0].layout, &self.operands[1].layout],
+            offset: self.batch_layout.point(batch).offset as usize,
             from,
             micro: self.micro,
             team,
         };
-        let first = self.domain.out.len();
-        let red: Dims = (first..).zip(self.domain.red.iter().copied()).collect();
         let panels = |k0: usize, ks: usize| {
             [0, 1].map(|o: usize| {
-                let load = &self.operands[o].load;
-                let mut steps = Walk::default();
-                steps.set(load, &red, k0, ks, Some(origin));
+                let operand = &self.operands[o];
+                let batch = operand.batch.point(batch);
                 Panels {
-                    operand: &self.operands[o],
+                    operand,
                     source: sources[o],
-                    steps,
+                    steps: match &passing {
+                        None => Steps::new(&operand.load, &batch, k0 as u64, ks),
+                        Some(steps) => Steps::listed(&operand.load, &batch, &steps[k0..k0 + ks]),
+                    },
                     simd: self.micro.simd,
                 }
             })
@@ -222,13 +201,47 @@ impl Contraction {
         // all output dimensions, so the layout is a bijection onto the output.
         unsafe { gemm.run(out, panels) };
     }
+
+    /// The steps that the guards let through in a batch; `None` when that is all of them.
+    fn passing(&self, batch: u64) -> Option<Vec<u64>> {
+        let Place {
+            origin,
+            red,
+            ranges,
+            ..
+        } = &self.guards;
+        if ranges.is_empty() {
+            return None;
+        }
+        let at = origin.plus(&self.batch_guards.point(batch));
+        let steps = 0..self.size[2] as u64;
+        let passes = |step: &u64| at.plus(&red.point(*step)).passes(ranges);
+        let passing: Vec<u64> = steps.filter(passes).collect();
+        (passing.len() < self.size[2]).then_some(passing)
+    }
+}
+
+/// The row-major offsets of a tensor.
+fn row_major(extents: &[i64]) -> Side {
+    let mut stride = extents.iter().product::<i64>();
+    let unit = |extent: &i64| {
+        stride /= extent;
+        Point {
+            offset: stride,
+            ..Point::default()
+        }
+    };
+    Side {
+        units: extents.iter().map(unit).collect(),
+        extents: extents.to_vec(),
+    }
 }
 
 /// Packs one operand over a block of steps.
 struct Panels<'a> {
     operand: &'a Operand,
-    source: &'a [f32],
-    steps: Walk,
+    source: &'a [u32],
+    steps: Steps,
     simd: Simd,
 }
 
@@ -237,41 +250,11 @@ thread_local! {
 }
 
 impl Pack for Panels<'_> {
-    fn panel(&self, first: usize, count: usize, width: usize, out: &mut [f32]) {
+    fn panel(&self, first: usize, count: usize, width: usize, out: &mut [u32]) {
         let Operand { load, lanes, .. } = self.operand;
         LANES.with_borrow_mut(|walk| {
-            walk.set(load, lanes, first, count, None);
+            walk.set(&load.place, lanes, first as u64, count, true);
             pack(load, self.source, walk, &self.steps, width, self.simd, out);
         });
-    }
-}
-
-/// The output of one batch.
-struct Strided<'a> {
-    offset: usize,
-    operands: &'a [Operand; 2],
-}
-
-impl Strided<'_> {
-    fn lane(operand: &Operand, lane: usize) -> usize {
-        let mut left = lane;
-        let dims = operand.lanes.iter().zip(&operand.strides).rev();
-        dims.fold(0, |offset, ((_, extent), stride)| {
-            let x = left % *extent as usize;
-            left /= *extent as usize;
-            offset + x * stride
-        })
-    }
-}
-
-impl Layout for Strided<'_> {
-    fn row(&self, m: usize) -> usize {
-        self.offset + Strided::lane(&self.operands[0], m)
-    }
-
-    fn cols(&self, n: usize, out: &mut [usize]) {
-        for (offset, n) in out.iter_mut().zip(n..) {
-            *offset = Strided::lane(&self.operands[1], n);
-        }
     }
 }

@@ -8,6 +8,7 @@ pub mod micro;
 pub mod pack;
 mod transpose;
 
+use super::affine::Side;
 use super::buffer::{view_mut, Buffer};
 use super::workers::Team;
 use micro::{From, Micro, Tile, MAX_COLS, MAX_ROWS};
@@ -26,23 +27,17 @@ const TASK_N: usize = 512;
 /// words for each step.
 pub trait Pack: Sync {
     /// Writes the panel.
-    fn panel(&self, first: usize, count: usize, width: usize, out: &mut [f32]);
-}
-
-/// Where the output's elements lie.
-pub trait Layout: Sync {
-    /// The offset of row `m` at the output's first column.
-    fn row(&self, m: usize) -> usize;
-    /// The offsets of columns `n..n + out.len()` in a row.
-    fn cols(&self, n: usize, out: &mut [usize]);
+    fn panel(&self, first: usize, count: usize, width: usize, out: &mut [u32]);
 }
 
 /// One multiplication: `c[m, n]` takes its start and then `k` steps.
-pub struct Gemm<'a, L> {
+pub struct Gemm<'a> {
     /// Rows, columns and steps.
     pub size: [usize; 3],
-    /// Where the output's elements lie.
-    pub layout: &'a L,
+    /// Offsets of rows and of columns in the output.
+    pub layout: [&'a Side; 2],
+    /// Offset of the first element in the output.
+    pub offset: usize,
     /// Where the sums start.
     pub from: From,
     /// The micro-kernels.
@@ -72,13 +67,16 @@ impl Output {
 struct Packed {
     a: Buffer,
     b: Buffer,
+    /// Offsets of the block's rows and columns in the output.
+    rows: Vec<usize>,
+    cols: Vec<usize>,
 }
 
 thread_local! {
     static PACKED: RefCell<Packed> = RefCell::default();
 }
 
-impl<L: Layout> Gemm<'_, L> {
+impl Gemm<'_> {
     /// Multiplies. `prepare(first, count)` gives the operands' packers for a block of steps.
     ///
     /// # Safety
@@ -89,17 +87,23 @@ impl<L: Layout> Gemm<'_, L> {
         let mut packed = PACKED.take();
         let [m, n, k] = self.size;
         // Blocks of equal length: a short last one would not pay for its way through the output.
-        let block_k = k.div_ceil(k.div_ceil(BLOCK_K));
+        // Without any steps one empty block writes the start.
+        let block_k = k.div_ceil(k.div_ceil(BLOCK_K).max(1)).max(1);
         for n0 in (0..n).step_by(BLOCK_N) {
             let ns = (n - n0).min(BLOCK_N);
-            for k0 in (0..k).step_by(block_k) {
+            packed.cols.resize(ns, 0);
+            self.layout[1].offsets(n0 as u64, &mut packed.cols);
+            for k0 in (0..k.max(1)).step_by(block_k) {
                 let ks = (k - k0).min(block_k);
                 let [a, b] = &prepare(k0, ks);
                 for m0 in (0..m).step_by(BLOCK_M) {
                     let ms = (m - m0).min(BLOCK_M);
                     let first = m0 == 0;
+                    packed.rows.resize(ms, 0);
+                    self.layout[0].offsets(m0 as u64, &mut packed.rows);
+                    packed.rows.iter_mut().for_each(|row| *row += self.offset);
                     self.pack(a, b, [m0, n0], [ms, ns, ks], first, &mut packed);
-                    self.block(&packed, [m0, n0, k0], [ms, ns, ks], c);
+                    self.block(&packed, k0, [ms, ns, ks], c);
                 }
             }
         }
@@ -117,13 +121,13 @@ impl<L: Layout> Gemm<'_, L> {
         packed: &mut Packed,
     ) {
         let (rows, cols) = (self.micro.rows, self.micro.cols());
-        let a_words = view_mut::<f32>(packed.a.reserve(ms * ks * 4));
+        let a_words = view_mut::<u32>(packed.a.reserve(ms * ks * 4));
         self.team.chunks(a_words, rows * ks, |p, out| {
             let count = (ms - p * rows).min(rows);
             a.panel(m0 + p * rows, count, count, out);
         });
         if columns {
-            let b_words = view_mut::<f32>(packed.b.reserve(ns.div_ceil(cols) * cols * ks * 4));
+            let b_words = view_mut::<u32>(packed.b.reserve(ns.div_ceil(cols) * cols * ks * 4));
             self.team.chunks(b_words, cols * ks, |p, out| {
                 let count = (ns - p * cols).min(cols);
                 let width = self.micro.vectors(count) * self.micro.lanes;
@@ -133,13 +137,7 @@ impl<L: Layout> Gemm<'_, L> {
     }
 
     /// Multiplies packed blocks.
-    unsafe fn block(
-        &self,
-        packed: &Packed,
-        [m0, n0, k0]: [usize; 3],
-        [ms, ns, ks]: [usize; 3],
-        c: Output,
-    ) {
+    unsafe fn block(&self, packed: &Packed, k0: usize, [ms, ns, ks]: [usize; 3], c: Output) {
         let task_n = if self.team.threads > 1 {
             TASK_N
         } else {
@@ -150,7 +148,7 @@ impl<L: Layout> Gemm<'_, L> {
             let (i, j) = (task % tasks[0], task / tasks[0]);
             let rows = i * TASK_M..((i + 1) * TASK_M).min(ms);
             let cols = j * task_n..((j + 1) * task_n).min(ns);
-            self.task(packed, [m0, n0, k0], [ms, ns, ks], rows, cols, c);
+            self.task(packed, k0, [ms, ns, ks], rows, cols, c);
         };
         self.team.each(tasks[0] * tasks[1], run);
     }
@@ -158,28 +156,21 @@ impl<L: Layout> Gemm<'_, L> {
     unsafe fn task(
         &self,
         packed: &Packed,
-        [m0, n0, k0]: [usize; 3],
+        k0: usize,
         [ms, ns, ks]: [usize; 3],
         rows: std::ops::Range<usize>,
         cols: std::ops::Range<usize>,
         c: Output,
     ) {
         let micro = &self.micro;
-        let mut offsets = [0; TASK_M];
-        let row_offsets = &mut offsets[..rows.len()];
-        for (m, offset) in rows.clone().zip(&mut *row_offsets) {
-            *offset = self.layout.row(m0 + m);
-        }
-        let mut col_offsets = [0; MAX_COLS];
         for n in cols.step_by(micro.cols()) {
             let count = (ns - n).min(micro.cols());
-            let col_offsets = &mut col_offsets[..count];
-            self.layout.cols(n0 + n, col_offsets);
+            let col_offsets = &packed.cols[n..n + count];
             let first = col_offsets[0];
-            let adjacent = (first..).zip(&*col_offsets).all(|(a, b)| a == *b);
+            let adjacent = (first..).zip(col_offsets).all(|(a, b)| a == *b);
             for m in rows.clone().step_by(micro.rows) {
                 let height = (ms - m).min(micro.rows);
-                let (row_offsets, after) = row_offsets[m - rows.start..].split_at(height);
+                let (row_offsets, after) = packed.rows[m..rows.end].split_at(height);
                 let mut tile = Tile {
                     k: ks,
                     a: packed.a.bytes().as_ptr().cast::<f32>().add(m * ks),

@@ -1,9 +1,9 @@
 //! The bytes that a run reads and writes.
 
+use super::batches::Batches;
 use super::buffer::Buffer;
 use super::plan::{Place, Plan};
 use lockstep_protocol::eval::{Blob, Inputs};
-use lockstep_protocol::permutation;
 use lockstep_protocol::program::{Node, Program, Source};
 
 /// The constants of a program, aligned.
@@ -112,11 +112,12 @@ impl Memory<'_> {
     }
 }
 
-/// Writes the bytes of a source in a step.
+/// Writes the bytes of a source in a step, whose records `batches` has looked up.
 pub fn write_source(
     source: &Source,
     node: usize,
     inputs: &Inputs,
+    batches: &Batches,
     step: u32,
     values: Values<'_>,
     out: &mut [u8],
@@ -135,12 +136,10 @@ pub fn write_source(
             dtype,
         } => {
             let file = (*inputs.datasets[*dataset as usize]).as_ref();
-            let size = *record_size as usize;
-            let records = (file.len() / size) as u64;
             let take = *fields as usize * dtype.size() as usize;
-            for (row, out) in (0..*batch).zip(out.chunks_exact_mut(take)) {
-                let record = permutation::record(inputs.seed, step, *batch, row, records);
-                let start = record as usize * size + *offset as usize;
+            let rows = batches.rows(*dataset, *batch);
+            for (record, out) in rows.iter().zip(out.chunks_exact_mut(take)) {
+                let start = *record as usize * *record_size as usize + *offset as usize;
                 out.copy_from_slice(&file[start..start + take]);
             }
         }

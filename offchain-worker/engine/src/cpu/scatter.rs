@@ -4,26 +4,33 @@
 //! literally it costs rows times tokens; here the tokens are sorted into buckets first. A row then
 //! walks its own steps in ascending order, and skipping the others changes nothing.
 
-use super::affine::{Domain, Load, Range};
-use super::tile::Tile;
+use super::affine::{word, Load};
+use super::simd::Simd;
+use super::walk::Walk;
+use lockstep_protocol::program::{var, Fold, Form, Guard};
 
 /// Most rows for which buckets are made.
-const MAX_ROWS: i64 = 1 << 26;
+const MAX_ROWS: u64 = 1 << 26;
 /// Steps whose index words are read at a time.
 const CHUNK: u64 = 1024;
 
 /// A guard that names, for each step, the only row that takes it.
 pub struct Scatter {
+    /// Which guard it is.
+    pub guard: usize,
     /// Which index word names the row.
     pub word: usize,
     /// `row = origin + sign * word`.
     origin: i64,
     sign: i64,
+    rows: u64,
+    /// Output elements of a row.
+    width: u64,
+    steps: u64,
 }
 
 /// The steps of every row.
 pub struct Buckets {
-    /// Output elements of a row.
     width: u64,
     /// Where each row's steps begin, and one past the last row's.
     starts: Vec<u32>,
@@ -39,50 +46,49 @@ pub struct Row<'a> {
 }
 
 impl Scatter {
-    /// Finds a guard `word == row` over the outermost output dimension and removes it from
-    /// `guards`.
-    pub fn recognise(domain: &Domain, index: &[Load], guards: &mut Vec<Range>) -> Option<Scatter> {
-        if domain.red.is_empty() || domain.out[0] > MAX_ROWS {
+    /// Finds a guard `word == row` over the outermost output dimension that has rows.
+    pub fn recognise(fold: &Fold) -> Option<Scatter> {
+        let shape = &fold.body.shape;
+        let outermost = shape.iter().position(|dim| dim.0 > 1)?;
+        let rows = shape[outermost].0;
+        if rows > MAX_ROWS {
             return None;
         }
-        let found = guards.iter().enumerate().find_map(|(g, guard)| {
-            let form = &guard.form;
-            let row = form.coords[0];
-            let alone = form.coords[1..].iter().all(|c| *c == 0);
-            let word = match form.index {
-                [1 | -1, 0] => 0,
-                [0, 1 | -1] => 1,
-                _ => return None,
-            };
-            let by_step = (0..domain.out.len()).all(|d| !index[word].depends(d));
-            if row.abs() != 1 || !alone || !by_step || guard.hi.checked_sub(guard.lo) != Some(1) {
+        let named = |(guard, condition): (usize, &Guard)| {
+            let (word, sign, row) = equality(&condition.form, outermost as u8)?;
+            let Guard { form, lo, hi } = condition;
+            let access = &fold.body.index[word];
+            let by_step = access.axes.iter().all(|axis| steps_only(&axis.form));
+            if hi.0.checked_sub(lo.0) != Some(1) || !by_step {
                 return None;
             }
-            let origin = guard.lo.checked_sub(form.constant)?.checked_mul(row)?;
-            let sign = -row * form.index[word];
-            Some((g, Scatter { word, origin, sign }))
-        });
-        found.map(|(g, scatter)| {
-            guards.remove(g);
-            scatter
-        })
+            Some(Scatter {
+                guard,
+                word,
+                origin: lo.0.checked_sub(form.constant.0)?.checked_mul(row)?,
+                sign: -row * sign,
+                rows,
+                width: shape[outermost + 1..].iter().map(|dim| dim.0).product(),
+                steps: fold.red.iter().map(|dim| dim.0).product(),
+            })
+        };
+        fold.when.iter().enumerate().find_map(named)
     }
 
     /// Sorts the reduction steps by the row that takes them. `load` reads the index word from
     /// `source`.
-    pub fn bucket(&self, domain: &Domain, load: &Load, source: &[u8], steps: u64) -> Buckets {
-        let rows = domain.out[0] as usize;
-        let mut base = Tile::default();
-        base.set_outputs(domain, 0..1);
-        let mut tile = Tile::default();
+    pub fn bucket(&self, load: &Load, source: &[u8], simd: Simd) -> Buckets {
+        let rows = self.rows as usize;
+        let mut walk = Walk::default();
         let mut bits = [0; CHUNK as usize];
-        let mut words = Vec::new();
-        let mut row_of = Vec::with_capacity(steps as usize);
-        for from in (0..steps).step_by(CHUNK as usize) {
-            tile.set_columns(&base, domain, from..(from + CHUNK).min(steps));
-            tile.load_index(load, source, &mut bits, &mut words);
-            row_of.extend(words.iter().map(|word| {
-                let row = (self.sign * word).checked_add(self.origin);
+        let mut row_of = Vec::with_capacity(self.steps as usize);
+        for from in (0..self.steps).step_by(CHUNK as usize) {
+            let count = CHUNK.min(self.steps - from) as usize;
+            walk.set(&load.place, &load.place.red, from, count, false);
+            load.read(&walk, source, &load.place.origin, simd, &mut bits[..count]);
+            row_of.extend(bits[..count].iter().map(|bits| {
+                let word = self.sign * word(load.dtype, *bits);
+                let row = word.checked_add(self.origin);
                 row.and_then(|row| usize::try_from(row).ok())
                     .filter(|row| *row < rows)
             }));
@@ -102,9 +108,8 @@ impl Scatter {
                 next[*row] += 1;
             }
         }
-        let width = domain.out[1..].iter().product::<i64>() as u64;
         Buckets {
-            width,
+            width: self.width,
             starts,
             steps: sorted,
         }
@@ -126,4 +131,22 @@ impl Buckets {
     pub fn average(&self) -> u64 {
         (self.steps.len() / (self.starts.len() - 1)) as u64
     }
+}
+
+/// The index word, its sign and the row's, if the form is `+-word +-row + constant`.
+fn equality(form: &Form, row: u8) -> Option<(usize, i64, i64)> {
+    match form.terms.as_slice() {
+        [a, b] if a.var == row && b.var >= var::INDEX => {
+            let unit = |coef: i64| coef == 1 || coef == -1;
+            let both = unit(a.coef.0) && unit(b.coef.0);
+            both.then_some(((b.var - var::INDEX) as usize, b.coef.0, a.coef.0))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a form depends on nothing but the step.
+fn steps_only(form: &Form) -> bool {
+    let mut terms = form.terms.iter();
+    terms.all(|term| (var::RED..var::INDEX).contains(&term.var))
 }

@@ -139,7 +139,10 @@ fn an_answer_that_is_not_the_chunk_is_refused() {
         (part(|c| c.data.chunk[0] ^= 1), Error::WrongOpening),
         (part(|c| c.data.chunk.truncate(4)), Error::WrongOpening),
         (part(|c| c.data.chunk.extend([0; 4])), Error::WrongOpening),
-        (part(|c| c.data = tree::prove_open(&tensor(1), 0)), Error::WrongOpening),
+        (
+            part(|c| c.data = tree::prove_open(&tensor(1), 0)),
+            Error::WrongOpening,
+        ),
         (part(|c| c.tensor.chunk[32] ^= 1), Error::WrongOpening),
         (
             part(|c| c.checkpoint = tree::prove_open(&checkpoints(), 0)),
@@ -226,10 +229,7 @@ fn only_the_demander_prunes_and_claims_and_only_what_is_over() {
     assert_eq!(check_prune(&record, CHALLENGER), Err(Error::Owed));
     assert_eq!(take_share(&mut record, SOLVER), Err(Error::NotParty));
     take_share(&mut record, CHALLENGER).unwrap();
-    assert_eq!(
-        take_share(&mut record, CHALLENGER),
-        Err(Error::NothingOwed)
-    );
+    assert_eq!(take_share(&mut record, CHALLENGER), Err(Error::NothingOwed));
     assert_eq!(check_prune(&record, SOLVER), Err(Error::NotParty));
     check_prune(&record, CHALLENGER).unwrap();
 }

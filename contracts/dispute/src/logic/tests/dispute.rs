@@ -105,7 +105,14 @@ fn only_the_side_whose_turn_it_is_moves_and_only_from_the_position_it_names() {
         "a move that lands twice does nothing the second time"
     );
     assert_eq!(
-        play(&mut record, &mut burn, CHALLENGER, 1, &select(), at(1002, 12)),
+        play(
+            &mut record,
+            &mut burn,
+            CHALLENGER,
+            1,
+            &select(),
+            at(1002, 12)
+        ),
         Ok((Side::Challenger, None))
     );
     assert_eq!(record.block, 12);
@@ -141,7 +148,10 @@ fn a_side_runs_out_of_time_only_when_time_and_blocks_have_passed() {
 #[test]
 fn a_won_dispute_returns_the_bond() {
     let (mut record, burn) = won_by(Side::Challenger);
-    assert_eq!((record.owed_challenger, record.owed_solver, burn), (601, 0, 0));
+    assert_eq!(
+        (record.owed_challenger, record.owed_solver, burn),
+        (601, 0, 0)
+    );
     assert_eq!(withdraw(&mut record, SOLVER), Err(Error::NothingOwed));
     assert_eq!(withdraw(&mut record, CHALLENGER), Ok(601));
     assert_eq!(withdraw(&mut record, CHALLENGER), Err(Error::NothingOwed));
@@ -178,25 +188,16 @@ fn a_solver_that_disputes_itself_still_loses_a_quarter_of_the_bond() {
 #[test]
 fn a_share_is_claimed_once_and_by_the_winner_only() {
     let (mut record, _) = won_by(Side::Challenger);
-    assert_eq!(
-        take_share(&mut record, CHALLENGER),
-        Err(Error::NothingOwed)
-    );
+    assert_eq!(take_share(&mut record, CHALLENGER), Err(Error::NothingOwed));
     record.share = Share::Earned;
     assert_eq!(take_share(&mut record, SOLVER), Err(Error::NotParty));
     take_share(&mut record, CHALLENGER).unwrap();
-    assert_eq!(
-        take_share(&mut record, CHALLENGER),
-        Err(Error::NothingOwed)
-    );
+    assert_eq!(take_share(&mut record, CHALLENGER), Err(Error::NothingOwed));
 }
 
 #[test]
 fn only_the_challenger_prunes_and_only_when_nothing_is_owed() {
-    assert_eq!(
-        check_prune(&opened(), CHALLENGER),
-        Err(Error::NotOver)
-    );
+    assert_eq!(check_prune(&opened(), CHALLENGER), Err(Error::NotOver));
     let (mut record, _) = won_by(Side::Defender);
     assert_eq!(check_prune(&record, CHALLENGER), Err(Error::Owed));
     withdraw(&mut record, SOLVER).unwrap();

@@ -3,20 +3,19 @@
 use super::world::*;
 use crate::logic::owner;
 use lockstep_interface::{
+    cell::Cell,
     escrow::{AttemptStatus, Error, Outcome, TaskStatus},
     terms::TermsFault,
     Terms,
 };
 use lockstep_protocol::{task::Commitment, tree};
+use scale::Encode;
 
 #[test]
 fn a_task_costs_exactly_its_ceiling() {
     let mut world = World::new();
     for value in [0, 1099, 1101] {
-        assert_eq!(
-            world.submit(SUBMITTER, terms(), value),
-            Err(Error::Value)
-        );
+        assert_eq!(world.submit(SUBMITTER, terms(), value), Err(Error::Value));
     }
     assert_eq!(world.submit(SUBMITTER, terms(), 1100), Ok(0));
 }
@@ -65,15 +64,23 @@ fn ownership_moves_in_two_steps_and_pausing_stops_only_intake() {
         Err(Error::NotOwner)
     );
     owner::pause(&mut world.config, OTHER, true).unwrap();
-    assert_eq!(
-        world.submit(SUBMITTER, terms(), 1100),
-        Err(Error::Paused)
-    );
+    assert_eq!(world.submit(SUBMITTER, terms(), 1100), Err(Error::Paused));
     world.challenge(0, 1).unwrap();
     world.close(0, 1, Outcome::Upheld).unwrap();
     world.now += 901;
     world.finalize(0, 1).unwrap();
     world.withdraw_reward(0, 1, SOLVER).unwrap();
+}
+
+#[test]
+fn the_settings_occupy_the_same_storage_whoever_owns_the_contract() {
+    const BYTES: usize = crate::CONFIG_BYTES;
+    let mut config = World::new().config;
+    for heir in [None, Some(OTHER)] {
+        config.heir = heir;
+        assert_eq!(Cell::<_, BYTES>(config).encode().len(), BYTES);
+    }
+    assert_eq!(config.encoded_size(), BYTES, "no byte is paid for in vain");
 }
 
 #[test]
@@ -121,10 +128,7 @@ fn a_solver_that_asks_for_more_than_the_price_gets_nothing() {
 fn a_task_is_accepted_only_once_and_only_with_free_stake() {
     let mut world = World::with_task();
     world.stakes.insert(SOLVER, (2002, 0));
-    assert!(matches!(
-        world.accept(0, SOLVER, 0),
-        Err(Error::Stake(_))
-    ));
+    assert!(matches!(world.accept(0, SOLVER, 0), Err(Error::Stake(_))));
     assert_eq!(world.tasks[&0].status, TaskStatus::Open);
     assert_eq!(world.accept(0, OTHER, 0), Ok(1));
     assert_eq!(world.accept(0, OTHER, 0), Err(Error::Status));
@@ -227,20 +231,11 @@ fn a_challenge_after_the_window_or_of_something_else_is_refused() {
         world.challenge_as(0, 1, hash, [0; 32]),
         Err(Error::OtherCommitment)
     );
-    assert_eq!(
-        world.challenge_as(0, 2, hash, trace),
-        Err(Error::NoAttempt)
-    );
+    assert_eq!(world.challenge_as(0, 2, hash, trace), Err(Error::NoAttempt));
     world.now += 901;
-    assert_eq!(
-        world.challenge_as(0, 1, hash, trace),
-        Err(Error::TooLate)
-    );
+    assert_eq!(world.challenge_as(0, 1, hash, trace), Err(Error::TooLate));
     world.finalize(0, 1).unwrap();
-    assert_eq!(
-        world.challenge_as(0, 1, hash, trace),
-        Err(Error::Status)
-    );
+    assert_eq!(world.challenge_as(0, 1, hash, trace), Err(Error::Status));
 }
 
 #[test]
@@ -248,10 +243,7 @@ fn an_uncommitted_attempt_cannot_be_challenged() {
     let mut world = World::with_task();
     world.accept(0, SOLVER, 0).unwrap();
     let hash = world.hash(0);
-    assert_eq!(
-        world.challenge_as(0, 1, hash, [0; 32]),
-        Err(Error::Status)
-    );
+    assert_eq!(world.challenge_as(0, 1, hash, [0; 32]), Err(Error::Status));
 }
 
 #[test]
@@ -334,10 +326,7 @@ fn nothing_is_pruned_while_it_matters_nor_by_another() {
     assert_eq!(world.prune_task(0, SUBMITTER), Err(Error::Status));
     world.cancel(0, SUBMITTER).unwrap();
     assert_eq!(world.prune_task(0, SUBMITTER), Err(Error::Challenged));
-    assert_eq!(
-        world.prune_attempt(0, 1, SOLVER),
-        Err(Error::Challenged)
-    );
+    assert_eq!(world.prune_attempt(0, 1, SOLVER), Err(Error::Challenged));
     world.close(0, 1, Outcome::Upheld).unwrap();
     assert_eq!(world.prune_task(0, SUBMITTER), Err(Error::Owed));
     assert_eq!(world.prune_attempt(0, 1, SOLVER), Err(Error::Owed));
@@ -345,9 +334,6 @@ fn nothing_is_pruned_while_it_matters_nor_by_another() {
     assert_eq!(world.prune_task(0, SOLVER), Err(Error::NotSubmitter));
     world.prune_task(0, SUBMITTER).unwrap();
     world.pay_share(0, 1, CHALLENGER).unwrap();
-    assert_eq!(
-        world.prune_attempt(0, 1, SUBMITTER),
-        Err(Error::NotSolver)
-    );
+    assert_eq!(world.prune_attempt(0, 1, SUBMITTER), Err(Error::NotSolver));
     world.prune_attempt(0, 1, SOLVER).unwrap();
 }

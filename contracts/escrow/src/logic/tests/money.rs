@@ -16,16 +16,10 @@ fn a_settled_task_pays_the_price_and_refunds_the_rest() {
     world.finalize(0, 1).unwrap();
     assert_eq!(world.withdraw_reward(0, 1, OTHER), Err(Error::NotSolver));
     assert_eq!(world.withdraw_reward(0, 1, SOLVER), Ok(300));
-    assert_eq!(
-        world.withdraw_reward(0, 1, SOLVER),
-        Err(Error::NothingOwed)
-    );
+    assert_eq!(world.withdraw_reward(0, 1, SOLVER), Err(Error::NothingOwed));
     assert_eq!(world.withdraw_refund(0, SOLVER), Err(Error::NotSubmitter));
     assert_eq!(world.withdraw_refund(0, SUBMITTER), Ok(800));
-    assert_eq!(
-        world.withdraw_refund(0, SUBMITTER),
-        Err(Error::NothingOwed)
-    );
+    assert_eq!(world.withdraw_refund(0, SUBMITTER), Err(Error::NothingOwed));
     assert_eq!(world.stakes[&SOLVER], (10_000, 0));
     assert_eq!(world.balance, 0);
 }
@@ -74,10 +68,7 @@ fn a_slashed_stake_burns_compensates_and_is_shared_equally() {
     for _ in 0..3 {
         assert_eq!(world.pay_share(0, 1, CHALLENGER), Ok(334));
     }
-    assert_eq!(
-        world.pay_share(0, 1, CHALLENGER),
-        Err(Error::NothingOwed)
-    );
+    assert_eq!(world.pay_share(0, 1, CHALLENGER), Err(Error::NothingOwed));
     world.cancel(0, SUBMITTER).unwrap();
     assert_eq!(world.withdraw_refund(0, SUBMITTER), Ok(1100 + 600));
     assert_eq!(world.flush_burn(), Ok(401));

@@ -103,14 +103,24 @@ fn any_sequence_of_messages_keeps_the_books_and_ends_with_nothing_stuck() {
         for _ in 0..400 {
             done += u32::from(anything(&mut world, &mut dice));
         }
-        let count = |status| world.attempts.values().filter(|a| a.status == status).count();
+        let count = |status| {
+            world
+                .attempts
+                .values()
+                .filter(|a| a.status == status)
+                .count()
+        };
         settled += count(AttemptStatus::Final) as u32;
         wrong += count(AttemptStatus::Wrong) as u32;
         wind_up(&mut world);
         assert!(world.tasks.is_empty() && world.attempts.is_empty());
         assert_eq!(world.balance, world.config.burn);
         assert!(world.config.burn < EXISTENTIAL);
-        let staked: u128 = world.stakes.values().map(|(free, locked)| free + locked).sum();
+        let staked: u128 = world
+            .stakes
+            .values()
+            .map(|(free, locked)| free + locked)
+            .sum();
         let paid: u128 = world.paid.values().sum();
         assert_eq!(
             staked + paid + world.balance,

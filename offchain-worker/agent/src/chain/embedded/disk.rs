@@ -40,13 +40,19 @@ impl Disk {
     /// Opens a folder, making it when it does not exist.
     pub fn open(dir: &Path) -> Result<Disk, Error> {
         fs::create_dir_all(dir).map_err(|e| io_error(dir, e))?;
-        Ok(Disk { dir: dir.to_owned() })
+        Ok(Disk {
+            dir: dir.to_owned(),
+        })
     }
 
     /// Waits until no other process works on the chain.
     pub fn lock(&self) -> Result<Lock, Error> {
         let path = self.dir.join("lock");
-        let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let open = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
         let file = open.map_err(|e| io_error(&path, e))?;
         file.lock().map_err(|e| io_error(&path, e))?;
         Ok(Lock(file))
@@ -83,14 +89,15 @@ impl Disk {
         if blake3::hash(body) != *sum {
             return Err(damaged(&path, "its checksum differs"));
         }
-        let image =
-            Image::decode(&mut body).map_err(|e| damaged(&path, &e.to_string()))?;
+        let image = Image::decode(&mut body).map_err(|e| damaged(&path, &e.to_string()))?;
 
         let path = self.log();
         let mut log = Vec::new();
         if image.log > 0 {
             let file = File::open(&path).map_err(|e| io_error(&path, e))?;
-            file.take(image.log).read_to_end(&mut log).map_err(|e| io_error(&path, e))?;
+            file.take(image.log)
+                .read_to_end(&mut log)
+                .map_err(|e| io_error(&path, e))?;
         }
         if log.len() as u64 != image.log {
             return Err(damaged(&path, "it is too short"));
@@ -130,7 +137,11 @@ impl Disk {
 }
 
 fn append(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
     file.set_len(at)?;
     file.seek(SeekFrom::Start(at))?;
     file.write_all(bytes)?;
@@ -146,9 +157,15 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn io_error(path: &Path, source: io::Error) -> Error {
-    Error::Io { path: path.display().to_string(), source }
+    Error::Io {
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 fn damaged(path: &Path, reason: &str) -> Error {
-    Error::Damaged { path: path.display().to_string(), reason: reason.to_owned() }
+    Error::Damaged {
+        path: path.display().to_string(),
+        reason: reason.to_owned(),
+    }
 }

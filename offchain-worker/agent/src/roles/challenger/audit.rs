@@ -28,7 +28,11 @@ impl FromStr for Audit {
         if text == "all" {
             return Ok(Audit::Everything);
         }
-        let percent: f64 = text.strip_suffix('%').ok_or_else(wrong)?.parse().map_err(|_| wrong())?;
+        let percent: f64 = text
+            .strip_suffix('%')
+            .ok_or_else(wrong)?
+            .parse()
+            .map_err(|_| wrong())?;
         match percent {
             p if p >= 100.0 => Ok(Audit::Everything),
             p if p > 0.0 => Ok(Audit::Sample(p / 100.0)),
@@ -46,7 +50,10 @@ impl Audit {
         let count = ((segments as f64 * fraction).ceil() as u32).clamp(1, segments);
         let mut order: Vec<(Hash, u32)> = (0..segments)
             .map(|segment| {
-                (*blake3::keyed_hash(secret, &segment.to_le_bytes()).as_bytes(), segment)
+                (
+                    *blake3::keyed_hash(secret, &segment.to_le_bytes()).as_bytes(),
+                    segment,
+                )
             })
             .collect();
         order.sort_unstable();
@@ -65,8 +72,9 @@ impl Claim {
     pub fn fetch(store: &Store, workload: &Workload, trace: &Hash) -> Result<Claim, store::Error> {
         let file = store.get_exact(trace, workload.spec.segments() as u64 * 32)?;
         let entries = file.chunks_exact(32);
-        let checkpoints =
-            entries.map(|entry| entry.try_into().expect("chunks have 32 bytes")).collect();
+        let checkpoints = entries
+            .map(|entry| entry.try_into().expect("chunks have 32 bytes"))
+            .collect();
         Ok(Claim { checkpoints })
     }
 }
@@ -75,7 +83,10 @@ impl Checking {
     /// Segments checked and to check.
     pub(super) fn done(&self) -> (u32, u32) {
         match &self.own {
-            Some(own) => (own.checkpoints().len() as u32, self.fetched.workload.spec.segments()),
+            Some(own) => (
+                own.checkpoints().len() as u32,
+                self.fetched.workload.spec.segments(),
+            ),
             None => (self.of - self.sample.len() as u32, self.of),
         }
     }
@@ -107,7 +118,10 @@ impl Checking {
                 let same = blake3::hash(&own.checkpoints().concat()) == *trace;
                 let last = own.checkpoints().len() as u32 - 1;
                 Ok(Some(match own.checkpoints().last() {
-                    Some(state) if !same => Verdict::Wrong { segment: last, state: *state },
+                    Some(state) if !same => Verdict::Wrong {
+                        segment: last,
+                        state: *state,
+                    },
                     _ => Verdict::Clean,
                 }))
             }
@@ -152,8 +166,14 @@ impl Checking {
 
 fn first_wrong(own: &[Hash], claim: Option<&Claim>) -> Option<Verdict> {
     let claimed = claim?.checkpoints.iter();
-    let at = own.iter().zip(claimed).position(|(own, claimed)| own != claimed)?;
-    Some(Verdict::Wrong { segment: at as u32, state: own[at] })
+    let at = own
+        .iter()
+        .zip(claimed)
+        .position(|(own, claimed)| own != claimed)?;
+    Some(Verdict::Wrong {
+        segment: at as u32,
+        state: own[at],
+    })
 }
 
 #[cfg(test)]

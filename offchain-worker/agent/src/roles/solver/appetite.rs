@@ -91,7 +91,10 @@ impl Appetite {
             return Err(Skip::TooMuchAtRisk(terms.stake));
         }
         if price < self.min_price {
-            return Err(Skip::Price { now: price, want: self.min_price });
+            return Err(Skip::Price {
+                now: price,
+                want: self.min_price,
+            });
         }
         Ok(())
     }
@@ -110,7 +113,10 @@ impl Appetite {
         }
         let need = (operations * 1000 / self.speed.max(1) as u128) as Millis;
         if need > terms.work {
-            return Err(Skip::Time { need, have: terms.work });
+            return Err(Skip::Time {
+                need,
+                have: terms.work,
+            });
         }
         let bytes = memory(&workload.program);
         if bytes > self.memory {
@@ -122,7 +128,11 @@ impl Appetite {
 
 /// Scalar operations of one step of a program.
 pub fn operations(program: &Program) -> u64 {
-    program.nodes.iter().map(node_operations).fold(0, u64::saturating_add)
+    program
+        .nodes
+        .iter()
+        .map(node_operations)
+        .fold(0, u64::saturating_add)
 }
 
 /// Scalar operations of a node: reads and operations of its body, as often as it is carried out.
@@ -133,10 +143,16 @@ pub fn node_operations(node: &Node) -> u64 {
         Node::Fold(fold) => &fold.body,
     };
     let each = (body.ops.len() + body.reads.len()).max(1) as u64;
-    node.len().saturating_mul(node.reduction()).saturating_mul(each)
+    node.len()
+        .saturating_mul(node.reduction())
+        .saturating_mul(each)
 }
 
 /// Bytes of all values of one step of a program, an upper bound of what an engine holds.
 pub fn memory(program: &Program) -> u64 {
-    program.nodes.iter().map(Node::bytes).fold(0, u64::saturating_add)
+    program
+        .nodes
+        .iter()
+        .map(Node::bytes)
+        .fold(0, u64::saturating_add)
 }

@@ -47,25 +47,41 @@ impl Solver {
 
     /// Takes what disputes and demands that are over owe.
     pub(super) fn collect_bonds(&self) -> Result<Option<Action>, Error> {
-        let Worker { signer, contracts, .. } = &self.worker;
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
         let me = self.worker.me();
-        for Listed { id, solver, open, .. } in contracts.disputes(0)? {
+        for Listed {
+            id, solver, open, ..
+        } in contracts.disputes(0)?
+        {
             if solver == me && !open {
                 let record = contracts.dispute_record(id)?;
                 if record.is_some_and(|record| record.owed_solver > 0) {
                     let message = Withdraw { dispute: id };
                     let (amount, receipt) = contracts.dispute(signer, 0, &message)?;
-                    return Ok(Some(Action::Withdrew { money: Money::Bond, amount, receipt }));
+                    return Ok(Some(Action::Withdrew {
+                        money: Money::Bond,
+                        amount,
+                        receipt,
+                    }));
                 }
             }
         }
-        for Listed { id, solver, open, .. } in contracts.demands(0)? {
+        for Listed {
+            id, solver, open, ..
+        } in contracts.demands(0)?
+        {
             if solver == me && !open {
                 let record = contracts.demand_record(id)?;
                 if record.is_some_and(|record| record.owed_solver > 0) {
                     let message = WithdrawFee { demand: id };
                     let (amount, receipt) = contracts.dispute(signer, 0, &message)?;
-                    return Ok(Some(Action::Withdrew { money: Money::Fee, amount, receipt }));
+                    return Ok(Some(Action::Withdrew {
+                        money: Money::Fee,
+                        amount,
+                        receipt,
+                    }));
                 }
             }
         }
@@ -106,8 +122,14 @@ impl Solver {
         };
         let answer = answer(files, record)?;
         let message = GiveAnswer { demand: id, answer };
-        let ((), receipt) = self.worker.contracts.dispute(&self.worker.signer, 0, &message)?;
-        Ok(Some(Action::Answered { demand: id, receipt }))
+        let ((), receipt) = self
+            .worker
+            .contracts
+            .dispute(&self.worker.signer, 0, &message)?;
+        Ok(Some(Action::Answered {
+            demand: id,
+            receipt,
+        }))
     }
 
     /// The files of a task's run; `None` when the task is gone.

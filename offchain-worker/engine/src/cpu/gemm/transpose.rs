@@ -9,27 +9,35 @@ const BLOCK: usize = 16;
 /// steps as `out` holds. Each row must have that many words.
 pub fn transpose<'a>(
     simd: Simd,
-    row: impl Fn(usize) -> &'a [f32],
+    row: impl Fn(usize) -> &'a [u32],
     count: usize,
     width: usize,
-    out: &mut [f32],
+    out: &mut [u32],
 ) {
     let steps = out.len() / width;
     for lane in (0..count).step_by(BLOCK) {
         let height = (count - lane).min(BLOCK);
         // Rows beyond the last repeat it, and are not kept.
-        let rows: [&[f32]; BLOCK] =
+        let rows: [&[u32]; BLOCK] =
             std::array::from_fn(|i| &row(lane + i.min(height - 1))[..steps]);
-        let done = match simd {
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => {
-                // SAFETY: whoever asks for AVX-512 has made sure that the machine has it.
-                unsafe { blocks_avx512(&rows, height, width, &mut out[lane..]) }
-            }
-            _ => blocks(&rows, height, width, &mut out[lane..]),
-        };
+        let out = &mut out[lane..];
+        #[allow(unused_mut)]
+        let mut done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if simd == Simd::Avx512 {
+            // SAFETY: whoever asks for AVX-512 has made sure that the machine has it.
+            done = unsafe { blocks_avx512(&rows, height, width, out) };
+        }
+        let _ = simd;
+        let rest = rows.map(|row| &row[done..]);
+        done += blocks(
+            &rest,
+            height,
+            width,
+            out.get_mut(done * width..).unwrap_or_default(),
+        );
         for s in done..steps {
-            for (to, row) in out[s * width + lane..].iter_mut().zip(&rows[..height]) {
+            for (to, row) in out[s * width..].iter_mut().zip(&rows[..height]) {
                 *to = row[s];
             }
         }
@@ -37,14 +45,14 @@ pub fn transpose<'a>(
 }
 
 /// Transposes the first steps; returns how many.
-fn blocks(rows: &[&[f32]; BLOCK], height: usize, width: usize, out: &mut [f32]) -> usize {
+fn blocks(rows: &[&[u32]; BLOCK], height: usize, width: usize, out: &mut [u32]) -> usize {
     const SIDE: usize = 4;
     let done = rows[0].len() / SIDE * SIDE;
     for lane in (0..height).step_by(SIDE) {
-        let rows: &[&[f32]; SIDE] = rows[lane..].first_chunk().expect("blocks are whole");
+        let rows: &[&[u32]; SIDE] = rows[lane..].first_chunk().expect("blocks are whole");
         let height = (height - lane).min(SIDE);
         for s in (0..done).step_by(SIDE) {
-            let side = rows.map(|row| -> [f32; SIDE] {
+            let side = rows.map(|row| -> [u32; SIDE] {
                 *row[s..].first_chunk().expect("a whole side is left")
             });
             for i in 0..SIDE {
@@ -58,7 +66,7 @@ fn blocks(rows: &[&[f32]; BLOCK], height: usize, width: usize, out: &mut [f32]) 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn blocks_avx512(rows: &[&[f32]; BLOCK], height: usize, width: usize, out: &mut [f32]) -> usize {
+fn blocks_avx512(rows: &[&[u32]; BLOCK], height: usize, width: usize, out: &mut [u32]) -> usize {
     use std::arch::x86_64::*;
     let done = rows[0].len() / BLOCK * BLOCK;
     let mask = ((1u32 << height) - 1) as __mmask16;
@@ -67,7 +75,7 @@ fn blocks_avx512(rows: &[&[f32]; BLOCK], height: usize, width: usize, out: &mut 
         for i in 0..BLOCK {
             let from = &rows[i][s..s + BLOCK];
             // SAFETY: 16 words are there.
-            r[i] = unsafe { _mm512_loadu_ps(from.as_ptr()) };
+            r[i] = unsafe { _mm512_loadu_ps(from.as_ptr().cast()) };
         }
         // Pairs of rows, then pairs of pairs within the four quarters of each vector, then the
         // quarters themselves in two rounds.
@@ -98,7 +106,7 @@ fn blocks_avx512(rows: &[&[f32]; BLOCK], height: usize, width: usize, out: &mut 
         for (i, column) in r.iter().enumerate() {
             let to = &mut out[(s + i) * width..][..height];
             // SAFETY: the mask lets through as many words as there are.
-            unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask, *column) };
+            unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr().cast(), mask, *column) };
         }
     }
     done
@@ -112,14 +120,18 @@ mod tests {
     fn every_word_comes_to_its_column() {
         for simd in Simd::available() {
             for (count, width, steps) in [(14, 14, 40), (32, 32, 16), (17, 32, 19), (1, 4, 3)] {
-                let rows: Vec<Vec<f32>> = (0..count)
-                    .map(|lane| (0..steps).map(|s| (lane * 1000 + s) as f32).collect())
+                let rows: Vec<Vec<u32>> = (0..count)
+                    .map(|lane| (0..steps).map(|s| (lane * 1000 + s) as u32).collect())
                     .collect();
-                let mut out = vec![-1.0; steps * width];
+                let mut out = vec![u32::MAX; steps * width];
                 transpose(simd, |lane| &rows[lane], count, width, &mut out);
                 for s in 0..steps {
                     for lane in 0..width {
-                        let want = if lane < count { rows[lane][s] } else { -1.0 };
+                        let want = if lane < count {
+                            rows[lane][s]
+                        } else {
+                            u32::MAX
+                        };
                         assert_eq!(out[s * width + lane], want, "{simd} {lane} {s}");
                     }
                 }

@@ -1,0 +1,177 @@
+//! The shapes that have kernels or layouts of their own: scatters, gathers, masks, windows.
+
+mod common;
+
+use common::*;
+use lockstep_protocol::encoding::Int;
+use lockstep_protocol::program::*;
+
+fn guard(form: Form, lo: i64, hi: i64) -> Guard {
+    Guard {
+        form,
+        lo: Int(lo),
+        hi: Int(hi),
+    }
+}
+
+/// The gradient of an embedding: every row sums what the tokens that name it contribute.
+fn scatter(rows: u64, width: u64, tokens: u64, dtype: Dtype) -> Case {
+    let mut rng = Rng(rows ^ tokens << 20);
+    let mut sketch = Sketch::default();
+    let ids: Vec<u8> = (0..tokens)
+        .flat_map(|_| {
+            // Some ids name no row.
+            let id = match rng.below(9) {
+                0 => u32::MAX - rng.below(3) as u32,
+                _ => rng.below(rows + 1) as u32,
+            };
+            id.to_le_bytes()[..dtype.size() as usize].to_vec()
+        })
+        .collect();
+    let ids = sketch.slot(&[tokens], dtype, ids);
+    let len = tokens * width;
+    let grads = sketch.slot(&[tokens, width], Dtype::F32, rng.tensor(len, Rng::tame));
+    let id = sketch.read(ids, &[tokens], &[red(0)], 0);
+    let grad = sketch.read(grads, &[tokens, width], &[red(0), out(1)], 0);
+    let mut step = body(
+        &[rows, width],
+        Dtype::F32,
+        vec![grad],
+        &[],
+        vec![Op::FAdd(0, 1)],
+    );
+    step.index = vec![id];
+    let word = var::INDEX;
+    for when in [
+        vec![guard(Form::new(0, &[(0, -1), (word, 1)]), 0, 1)],
+        vec![guard(Form::new(5, &[(0, 1), (word, -1)]), 5, 6)],
+        vec![
+            guard(Form::new(0, &[(var::RED, 1)]), 1, i64::MAX),
+            guard(Form::new(-1, &[(0, -1), (word, 1)]), 0, 1),
+            guard(Form::new(0, &[(1, 1), (word, 1)]), 2, 40),
+        ],
+    ] {
+        sketch.push(Node::Fold(Fold {
+            body: step.clone(),
+            red: dims(&[tokens]),
+            when,
+            init: Init::Word(1 << 31),
+        }));
+    }
+    // The embedding itself: a gather whose index may be outside.
+    let table = sketch.slots_read(grads, &[tokens, width], &[Form::var(word), out(1)]);
+    let mut look = body(&[tokens, width], Dtype::F32, vec![table], &[], vec![]);
+    look.index = vec![sketch.read(ids, &[tokens], &[out(0)], 0)];
+    sketch.push(Node::Map(look));
+    sketch.finish()
+}
+
+impl Sketch {
+    fn slots_read(&self, node: u32, shape: &[u64], forms: &[Form]) -> Access {
+        self.read(node, shape, forms, 0x7f80_0001)
+    }
+}
+
+#[test]
+fn scatters_and_gathers_agree() {
+    for (rows, width, tokens) in [(1, 4, 9), (20, 1, 50), (7, 33, 120), (300, 5, 40)] {
+        for dtype in [Dtype::U32, Dtype::I32, Dtype::U8, Dtype::I8] {
+            let what = format!("scatter {rows}x{width} of {tokens} {dtype:?}");
+            agree(&scatter(rows, width, tokens, dtype), &what);
+        }
+    }
+}
+
+#[test]
+fn causal_masks_skip_terms() {
+    let (n, k) = (37, 5);
+    let mut rng = Rng(8);
+    let mut sketch = Sketch::default();
+    let x = sketch.slot(&[n, n], Dtype::F32, rng.tensor(n * n, Rng::wild));
+    let v = sketch.slot(&[n, k], Dtype::F32, rng.tensor(n * k, Rng::wild));
+    let reads = vec![
+        sketch.read(x, &[n, n], &[out(0), red(0)], 0),
+        sketch.read(v, &[n, k], &[red(0), out(1)], 0),
+    ];
+    let product = body(&[n, k], Dtype::F32, reads, &[], vec![Op::FFma(1, 2, 0)]);
+    let row = vec![sketch.read(x, &[n, n], &[out(0), red(0)], 0)];
+    let maximum = body(&[n], Dtype::F32, row, &[], vec![Op::FMax(0, 1)]);
+    for (body, init) in [(product, 1 << 31), (maximum, 0xff80_0000)] {
+        sketch.push(Node::Fold(Fold {
+            body,
+            red: dims(&[n]),
+            when: vec![guard(Form::new(0, &[(0, 1), (var::RED, -1)]), 0, i64::MAX)],
+            init: Init::Word(init),
+        }));
+    }
+    agree(&sketch.finish(), "causal");
+}
+
+#[test]
+fn a_fold_whose_steps_are_all_skipped_keeps_its_start() {
+    let mut sketch = Sketch::default();
+    let x = sketch.slot(&[50], Dtype::F32, Rng(4).tensor(50, Rng::wild));
+    for dtype in [Dtype::F32, Dtype::I8, Dtype::U16] {
+        let read = vec![sketch.read(x, &[50], &[out(0)], 0)];
+        sketch.push(Node::Fold(Fold {
+            body: body(&[50], dtype, read, &[], vec![Op::FAdd(0, 1)]),
+            red: dims(&[3, 2]),
+            when: vec![guard(Form::var(var::RED), 7, 9)],
+            init: Init::Read(sketch.read(x, &[50], &[out(0)], 0)),
+        }));
+    }
+    agree(&sketch.finish(), "skipped");
+}
+
+/// Windows over short rows of channels, which are gathered, periodic, strided and flipped.
+#[test]
+fn windows_agree_where_runs_are_short() {
+    for channels in [1, 3, 8, 17] {
+        let (batch, size) = (3, 6);
+        let image = [batch, size, size, channels];
+        let len = image.iter().product();
+        let mut rng = Rng(channels);
+        let mut sketch = Sketch::default();
+        let x = sketch.slot(&image, Dtype::F32, rng.tensor(len, Rng::wild));
+        let b = sketch.slot(&[channels], Dtype::F32, rng.tensor(channels, Rng::wild));
+        let window = |d: u8, tap: u8| Form::new(-1, &[(d, 2), (var::RED + tap, 1)]);
+        let forms = [out(0), window(1, 0), window(2, 1), out(3)];
+        let pooled = [batch, 4, 4, channels];
+        let reads = vec![sketch.read(x, &image, &forms, 0xff80_0000)];
+        let step = body(&pooled, Dtype::F32, reads, &[], vec![Op::FMax(0, 1)]);
+        sketch.push(fold(step, &[3, 3], Init::Word(0xff80_0000)));
+        let flipped = Form::new(size as i64 - 1, &[(2, -1)]);
+        let reads = vec![
+            sketch.read(x, &image, &[out(0), out(1), flipped, out(3)], 0),
+            sketch.read(b, &[channels], &[out(3)], 0),
+        ];
+        let sum = body(&image, Dtype::F32, reads, &[], vec![Op::FAdd(0, 1)]);
+        sketch.push(Node::Map(sum));
+        agree(&sketch.finish(), &format!("windows of {channels}"));
+    }
+}
+
+/// A chain in which every value is read late, so that a buffer given away early shows.
+#[test]
+fn reused_buffers_keep_what_is_still_read() {
+    let mut sketch = Sketch::default();
+    let lens = [40, 700, 3, 5000, 64, 1];
+    let x = sketch.slot(
+        &[5000],
+        Dtype::U32,
+        Rng(2).tensor(5000, |rng| rng.next() as u32),
+    );
+    let mut nodes = vec![x];
+    for k in 0..40u64 {
+        let len = lens[k as usize % lens.len()];
+        let reads = [1, 4, 11].map(|back: usize| {
+            let node = nodes[nodes.len().saturating_sub(back)];
+            let extent = sketch.nodes[node as usize].len();
+            sketch.read(node, &[extent], &[out(0)], k as u32)
+        });
+        let ops = vec![Op::IMul(0, 3), Op::Xor(4, 1), Op::ISub(5, 2)];
+        let node = body(&[len], Dtype::U32, reads.to_vec(), &[0x9e37_79b1], ops);
+        nodes.push(sketch.push(Node::Map(node)));
+    }
+    agree(&sketch.finish(), "chain");
+}
