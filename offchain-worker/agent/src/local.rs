@@ -13,6 +13,9 @@ const CHECKPOINTS: TableDefinition<(&[u8; 32], u32), &[u8; 32]> =
 /// Findings of audits, by task, attempt and trace.
 const VERDICTS: TableDefinition<(u64, u32, &[u8; 32]), &[u8]> = TableDefinition::new("verdicts");
 
+/// Segments of commitments that a sampling audit found right, by task, attempt, trace and segment.
+const CHECKED: TableDefinition<(u64, u32, &[u8; 32], u32), ()> = TableDefinition::new("checked");
+
 /// Why the local database failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -65,6 +68,7 @@ impl Local {
         local.write(|tables| {
             tables.open_table(CHECKPOINTS)?;
             tables.open_table(VERDICTS)?;
+            tables.open_table(CHECKED)?;
             Ok(())
         })?;
         Ok(local)
@@ -144,6 +148,40 @@ impl Local {
             tables
                 .open_table(VERDICTS)?
                 .insert((task, attempt, trace), &bytes[..])?;
+            Ok(())
+        })
+    }
+
+    /// The segments of a commitment that were found right.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn checked(&self, task: u64, attempt: u32, trace: &Hash) -> Result<Vec<u32>, Error> {
+        let read = || -> Result<Vec<u32>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(CHECKED)?;
+            let range = (task, attempt, trace, 0)..=(task, attempt, trace, u32::MAX);
+            let mut segments = Vec::new();
+            for entry in table.range(range)? {
+                segments.push(entry?.0.value().3);
+            }
+            Ok(segments)
+        };
+        read().map_err(|e| failed(&self.path, e))
+    }
+
+    /// Remembers that a segment of a commitment was found right.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn record_checked(
+        &self,
+        task: u64,
+        attempt: u32,
+        trace: &Hash,
+        segment: u32,
+    ) -> Result<(), Error> {
+        self.write(|tables| {
+            tables.open_table(CHECKED)?.insert((task, attempt, trace, segment), ())?;
             Ok(())
         })
     }

@@ -19,7 +19,7 @@ use lockstep_agent::run::{self, workload::Workload};
 use lockstep_agent::store::Store;
 use lockstep_interface::escrow::{AttemptStatus, TaskStatus};
 use lockstep_interface::{dispute, Bounds, TaskId, Terms};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const HOUR: u64 = 3_600_000;
@@ -251,21 +251,27 @@ fn a_solver_that_withholds_its_checkpoints_must_answer_and_is_still_checked() {
             break;
         }
     }
-    // The artifacts leave the place that the solver announced; only it still has them.
+    // All but the checkpoint trace leaves the place that the solver announced.
+    let trace = world.contracts().attempt(0, 1).unwrap().unwrap().commitment.trace;
+    let name = hex::encode(trace);
     let (published, hidden) = (world.home("Charlie").join("store"), world.home("hidden"));
-    let hide = |yes: bool| match yes {
-        true => std::fs::rename(&published, &hidden).unwrap(),
-        false => std::fs::rename(&hidden, &published).unwrap(),
-    };
-    hide(true);
-    let asked = until_quiet(|| world.challenger(Audit::Sample(0.3)).react(&mut Unobserved));
-    hide(false);
+    std::fs::rename(&published, &hidden).unwrap();
+    let shard = Path::new("blobs").join(&name[..2]);
+    std::fs::create_dir_all(published.join(&shard)).unwrap();
+    let file = shard.join(&name[2..]);
+    std::fs::copy(hidden.join(&file), published.join(&file)).unwrap();
+
+    let asked = until_quiet(|| world.challenger(Audit::Sample(1.0)).react(&mut Unobserved));
     let demands = asked.iter().filter(|a| matches!(a, Action::Demanded { .. })).count();
-    let clean = asked
-        .iter()
-        .any(|a| matches!(a, Action::Audited { verdict: Verdict::Clean, .. }));
+    assert_eq!(demands, 1, "{asked:?}");
+    let clean =
+        asked.iter().any(|a| matches!(a, Action::Audited { verdict: Verdict::Clean, .. }));
     assert!(clean, "everything was run instead: {asked:?}");
-    assert!(demands <= 1);
+
+    std::fs::remove_dir_all(&published).unwrap();
+    std::fs::rename(&hidden, &published).unwrap();
+    let answered = until_quiet(|| world.solver().react(&mut Unobserved));
+    assert!(answered.iter().any(|a| matches!(a, Action::Answered { .. })), "{answered:?}");
 }
 
 #[test]
@@ -309,6 +315,18 @@ fn a_task_that_does_not_suit_is_passed_over_with_its_reason() {
         assert!(solver.react(&mut Unobserved).unwrap().is_none());
         solver.skipped()[&task].clone()
     };
+    // A dataset that is not what the task says.
+    let store = Store::open(world.home("Bob").join("store").to_str().unwrap()).unwrap();
+    let root = support::workload(23, 5).spec.datasets[0].root;
+    let name = hex::encode(root);
+    let path = Path::new(store.location())
+        .join("blobs")
+        .join(&name[..2])
+        .join(&name[2..]);
+    std::fs::write(path, b"something else").unwrap();
+    assert!(matches!(why(appetite()), Skip::Files(_)));
+    support::workload(23, 5).publish(&store).unwrap();
+
     let base = appetite();
     assert!(matches!(why(Appetite { min_price: 50 * UNIT, ..base }), Skip::Price { .. }));
     assert!(matches!(why(Appetite { max_stake: UNIT, ..base }), Skip::TooMuchAtRisk(_)));
@@ -317,14 +335,4 @@ fn a_task_that_does_not_suit_is_passed_over_with_its_reason() {
     assert!(matches!(why(Appetite { speed: 1, ..base }), Skip::Time { .. }));
     let tera = Appetite { price_per_tera: 1_000_000_000 * UNIT, ..base };
     assert!(matches!(why(tera), Skip::Price { .. }));
-    // A dataset that is not what the task says.
-    let store = Store::open(world.home("Bob").join("store").to_str().unwrap()).unwrap();
-    let root = support::workload(23, 5).spec.datasets[0].root;
-    let name = hex::encode(root);
-    let path = std::path::Path::new(store.location())
-        .join("blobs")
-        .join(&name[..2])
-        .join(&name[2..]);
-    std::fs::write(path, b"something else").unwrap();
-    assert!(matches!(why(base), Skip::Files(_)));
 }

@@ -201,7 +201,19 @@ pub enum TaskCommand {
         task: TaskId,
     },
     /// Look after one's tasks until stopped: expire, settle, withdraw.
-    Watch(LoopArgs),
+    Watch(WatchArgs),
+}
+
+/// Arguments of `task watch`.
+#[derive(ClapArgs)]
+pub struct WatchArgs {
+    /// How long to stay.
+    #[command(flatten)]
+    pub stay: LoopArgs,
+    /// Remove tasks that are over, which refunds their storage deposit. Their results can no
+    /// longer be downloaded.
+    #[arg(long)]
+    pub prune: bool,
 }
 
 /// Arguments of `task submit`.

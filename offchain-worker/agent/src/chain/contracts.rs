@@ -340,7 +340,7 @@ impl Contracts {
             .ok_or_else(|| self.other(self.at.escrow, "the event of a submission is missing"))
     }
 
-    /// What a solver said when it committed.
+    /// What a solver said when it committed, in block `from` or later.
     ///
     /// # Errors
     /// When the chain cannot be reached or has no such event.
@@ -348,9 +348,9 @@ impl Contracts {
         &self,
         task: TaskId,
         attempt: Attempt,
-        record: &AttemptRecord,
+        from: u32,
     ) -> Result<Published, Error> {
-        let events = self.escrow_events(record.block)?;
+        let events = self.escrow_events(from)?;
         let found = events.into_iter().find_map(|(_, event)| match event {
             escrow::Event::Committed {
                 task: id,

@@ -152,7 +152,7 @@ impl Challenger {
         }
         let ours = |c: &Checking| c.task == task && c.attempt == number;
         if !self.checking.as_ref().is_some_and(ours) {
-            match self.begin(task, record, attempt) {
+            match self.begin(task, record, attempt, asked) {
                 Ok(checking) => self.checking = Some(checking),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
@@ -166,8 +166,12 @@ impl Challenger {
         let Some(checking) = &mut self.checking else {
             unreachable!("the audit was begun above");
         };
+        let under_check = checking.sampled();
         let withheld = match checking.advance(device, &trace, observer) {
             Ok(verdict) => {
+                if let (Some(segment), None | Some(Verdict::Clean)) = (under_check, &verdict) {
+                    self.worker.local.record_checked(task, number, &trace, segment)?;
+                }
                 if let Some(verdict) = verdict {
                     self.checking = None;
                     self.worker
@@ -200,12 +204,13 @@ impl Challenger {
         task: TaskId,
         record: &TaskRecord,
         attempt: &AttemptRecord,
+        asked: bool,
     ) -> Result<Checking, Error> {
         let fetched = self.library.get(&self.worker, task, record)?;
         let published = self
             .worker
             .contracts
-            .published(task, record.attempts, attempt)?;
+            .published(task, record.attempts, attempt.block)?;
         let store = self.worker.store.with_source(&published.artifacts)?;
         let trace = attempt.commitment.trace;
         let claim = match Claim::fetch(&store, &fetched.workload, &trace) {
@@ -216,12 +221,16 @@ impl Challenger {
             }
         };
         let secret = self.worker.signer.private_salt(&trace);
-        let sample = self.audit.choose(fetched.workload.spec.segments(), &secret);
-        let all = matches!(self.audit, Audit::Everything) || claim.is_none();
+        let mut sample = self.audit.choose(fetched.workload.spec.segments(), &secret);
+        let of = sample.len() as u32;
+        let checked = self.worker.local.checked(task, record.attempts, &trace)?;
+        sample.retain(|segment| !checked.contains(segment));
+        // Whoever had to demand a checkpoint does not wait for the others to be withheld.
+        let all = matches!(self.audit, Audit::Everything) || claim.is_none() || asked;
         let mut checking = Checking {
             task,
             attempt: record.attempts,
-            of: sample.len() as u32,
+            of,
             fetched,
             store,
             claim,
@@ -437,7 +446,7 @@ impl Challenger {
         let attempt = contracts
             .attempt(record.task, record.attempt)?
             .ok_or_else(missing)?;
-        let published = contracts.published(record.task, record.attempt, &attempt)?;
+        let published = contracts.published(record.task, record.attempt, attempt.block)?;
         let trace = attempt.commitment.trace;
         let verdict = local.verdict(record.task, record.attempt, &trace)?;
         let device = *device;

@@ -7,12 +7,14 @@ use crate::exit::BadResult;
 use crate::recipe;
 use crate::screen::{bytes, print_json};
 use anyhow::{bail, Context as _, Result};
-use lockstep_agent::roles::Worker;
+use lockstep_agent::chain::contracts::Contracts;
 use lockstep_agent::run::workload::{load_state, Workload};
 use lockstep_agent::store::tensors::{self, Named};
-use lockstep_interface::escrow::{AttemptRecord, AttemptStatus, TaskRecord};
-use lockstep_interface::TaskId;
+use lockstep_agent::store::Store;
+use lockstep_interface::escrow::{AttemptStatus, TaskRecord, TaskStatus};
+use lockstep_interface::{Attempt, TaskId};
 use lockstep_protocol::program::Program;
+use lockstep_protocol::task::Commitment;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,25 +30,24 @@ pub struct Outcome {
 
 /// `lockstep result`.
 pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
-    let worker = context.worker()?;
+    let contracts = context.contracts()?;
     match command {
         ResultCommand::Download {
             task,
             attempt,
             output,
         } => {
-            let (record, latest) = latest_attempt(&worker.contracts, task)?;
+            let (record, latest) = latest_attempt(&contracts, task)?;
             let number = attempt.unwrap_or(latest);
-            let attempt = attempt_record(&worker, task, number)?;
-            let outcome = final_state(&worker, task, number, &record, &attempt)?;
-            let names = names(context, &worker, task, &record, outcome.state.len())?;
-            let notes = notes(task, number, &attempt);
-            let file = safetensors(&outcome, &names, notes)?;
+            let claim = claim(&contracts, task, number, &record)?;
+            let outcome = final_state(&contracts, &context.store()?, task, &record, &claim)?;
+            let names = names(context, &contracts, task, &record, outcome.state.len())?;
+            let file = safetensors(&outcome, &names, notes(task, &claim))?;
             write(&output, &file)?;
             if context.json {
                 return print_json(&json!({
                     "file": output, "bytes": file.len(), "tensors": names,
-                    "final": attempt.status == AttemptStatus::Final,
+                    "final": claim.stands,
                 }));
             }
             println!(
@@ -55,7 +56,7 @@ pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
                 bytes(file.len() as u64),
                 names.len()
             );
-            if attempt.status == AttemptStatus::Committed {
+            if !claim.stands {
                 println!("note: the result is still open to challenge");
             }
             Ok(())
@@ -65,13 +66,13 @@ pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
             recipe,
             floor,
         } => {
-            let (record, number) = latest_attempt(&worker.contracts, task)?;
-            let attempt = attempt_record(&worker, task, number)?;
-            let outcome = final_state(&worker, task, number, &record, &attempt)?;
+            let (record, number) = latest_attempt(&contracts, task)?;
+            let claim = claim(&contracts, task, number, &record)?;
+            let outcome = final_state(&contracts, &context.store()?, task, &record, &claim)?;
             let path = match recipe {
                 Some(path) => path,
                 None => {
-                    let spec = worker.contracts.submission(task, &record)?.task.spec;
+                    let spec = contracts.submission(task, &record)?.task.spec;
                     let manifest = context.manifest_of(&spec)?;
                     manifest
                         .context("name the task's recipe with --recipe")?
@@ -99,34 +100,63 @@ pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
     }
 }
 
-fn attempt_record(worker: &Worker, task: TaskId, number: u32) -> Result<AttemptRecord> {
-    let attempt = worker.contracts.attempt(task, number)?;
-    attempt.with_context(|| format!("attempt {number} at task {task} is not there or was removed"))
+/// A result as the chain knows it.
+pub struct Claim {
+    /// Which attempt.
+    attempt: Attempt,
+    /// What was committed.
+    commitment: Commitment,
+    /// A block no later than the commit.
+    since: u32,
+    /// Whether it is settled, and not open to challenge any more.
+    stands: bool,
+}
+
+/// The result of an attempt. A settled task keeps it when its solver has removed the attempt.
+///
+/// # Errors
+/// When the attempt has no result, or is unknown.
+pub fn claim(
+    contracts: &Contracts,
+    task: TaskId,
+    number: Attempt,
+    record: &TaskRecord,
+) -> Result<Claim> {
+    let settled = record.status == TaskStatus::Settled && number == record.attempts;
+    let (commitment, since) = match contracts.attempt(task, number)? {
+        Some(attempt) => match attempt.status {
+            AttemptStatus::Committed | AttemptStatus::Final => (attempt.commitment, attempt.block),
+            status => bail!("attempt {number} at task {task} has no result: it is {status:?}"),
+        },
+        None if settled => (record.result, record.block),
+        None => bail!("attempt {number} at task {task} is not there or was removed"),
+    };
+    Ok(Claim {
+        attempt: number,
+        commitment,
+        since,
+        stands: settled,
+    })
 }
 
 /// Fetches the final state of an attempt from wherever the solver published it.
 ///
 /// # Errors
-/// When the attempt has no result, or a file is missing or wrong.
+/// When a file is missing or wrong.
 pub fn final_state(
-    worker: &Worker,
+    contracts: &Contracts,
+    store: &Store,
     task: TaskId,
-    number: u32,
     record: &TaskRecord,
-    attempt: &AttemptRecord,
+    claim: &Claim,
 ) -> Result<Outcome> {
-    match attempt.status {
-        AttemptStatus::Committed | AttemptStatus::Final => {}
-        status => bail!("attempt {number} at task {task} has no result: it is {status:?}"),
-    }
-    let submission = worker.contracts.submission(task, record)?;
-    let published = worker.contracts.published(task, number, attempt)?;
-    let store = worker
-        .store
+    let submission = contracts.submission(task, record)?;
+    let published = contracts.published(task, claim.attempt, claim.since)?;
+    let store = store
         .with_source(&submission.artifacts)?
         .with_source(&published.artifacts)?;
     let workload = Workload::fetch(&store, &submission.task.spec)?;
-    let state = load_state(&store, &workload.program, &attempt.commitment.state)?;
+    let state = load_state(&store, &workload.program, &claim.commitment.state)?;
     Ok(Outcome {
         program: workload.program,
         state,
@@ -153,24 +183,24 @@ pub fn safetensors(
 
 fn names(
     context: &Context,
-    worker: &Worker,
+    contracts: &Contracts,
     task: TaskId,
     record: &TaskRecord,
     slots: usize,
 ) -> Result<Vec<String>> {
-    let spec = worker.contracts.submission(task, record)?.task.spec;
+    let spec = contracts.submission(task, record)?.task.spec;
     Ok(match context.manifest_of(&spec)? {
         Some(manifest) if manifest.slots.len() == slots => manifest.slots,
         _ => (0..slots).map(|slot| format!("slot.{slot}")).collect(),
     })
 }
 
-fn notes(task: TaskId, number: u32, attempt: &AttemptRecord) -> HashMap<String, String> {
+fn notes(task: TaskId, claim: &Claim) -> HashMap<String, String> {
     HashMap::from([
         ("task".into(), task.to_string()),
-        ("attempt".into(), number.to_string()),
-        ("state".into(), hex::encode(attempt.commitment.state)),
-        ("trace".into(), hex::encode(attempt.commitment.trace)),
+        ("attempt".into(), claim.attempt.to_string()),
+        ("state".into(), hex::encode(claim.commitment.state)),
+        ("trace".into(), hex::encode(claim.commitment.trace)),
     ])
 }
 

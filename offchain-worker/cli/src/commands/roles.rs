@@ -1,6 +1,6 @@
 //! Running a role: react until nothing is due, wait, look again; stop when asked to.
 
-use crate::args::{AuditArgs, LoopArgs, WorkArgs};
+use crate::args::{AuditArgs, LoopArgs, WatchArgs, WorkArgs};
 use crate::context::Context;
 use crate::money;
 use crate::screen::{print_json, Progress, STOP};
@@ -54,9 +54,9 @@ pub fn audit(context: &Context, args: &AuditArgs) -> Result<()> {
 }
 
 /// `lockstep task watch`.
-pub fn watch(context: &Context, args: LoopArgs) -> Result<()> {
-    let mut submitter = Submitter::new(context.worker()?, true);
-    stay(context, args, "watching", |_| submitter.react())
+pub fn watch(context: &Context, args: WatchArgs) -> Result<()> {
+    let mut submitter = Submitter::new(context.worker()?, args.prune);
+    stay(context, args.stay, "watching", |_| submitter.react())
 }
 
 /// `lockstep withdraw`: whatever any role would withdraw now.

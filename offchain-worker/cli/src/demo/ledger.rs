@@ -6,7 +6,7 @@ use crate::money;
 use crate::screen::Table;
 use anyhow::{bail, Result};
 use lockstep_agent::chain::{Balance, Chain, Funds};
-use lockstep_agent::keys::Account;
+use lockstep_agent::keys::{Account, Signer};
 use lockstep_interface::BURN_ACCOUNT;
 use serde::Serialize;
 use std::fmt;
@@ -40,7 +40,8 @@ impl Snapshot {
     pub fn take(stage: &Stage) -> Result<Snapshot> {
         let at = stage.contracts.addresses();
         let people = Person::ALL.map(|person| (person.name(), stage.signer(person).account()));
-        let contracts = [
+        let others = [
+            ("everybody else", Signer::dev("Ferdie").account()),
             ("contract stake", at.stake),
             ("contract escrow", at.escrow),
             ("contract dispute", at.dispute),
@@ -48,7 +49,7 @@ impl Snapshot {
         ];
         let funds =
             |(name, account): &(&'static str, Account)| Ok((*name, stage.chain.funds(account)?));
-        let rows: Result<Vec<_>> = people.iter().chain(&contracts).map(funds).collect();
+        let rows: Result<Vec<_>> = people.iter().chain(&others).map(funds).collect();
         Ok(Snapshot {
             rows: rows?,
             issuance: stage.chain.issuance()?,
@@ -89,7 +90,7 @@ impl Report {
             rows,
             issuance_before: money::exact(before.issuance),
             issuance_after: money::exact(after.issuance),
-            adds_up: was == is && before.issuance == after.issuance,
+            adds_up: [was, is, after.issuance] == [before.issuance; 3],
         })
     }
 

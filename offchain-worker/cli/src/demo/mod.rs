@@ -63,14 +63,16 @@ pub fn run(args: &DemoArgs, json: bool, device: Device) -> Result<()> {
     say.title("Act 2: a cheat");
     let tale = cheating(&say, &stage, &made, args, seed)?;
 
-    say.title("Balances");
+    stage.retire(&say)?;
     stage.flush_burns()?;
+    say.title("Balances");
     let after = ledger::Snapshot::take(&stage)?;
     let ledger = ledger::Report::new(&before, &after)?;
     say.block(&ledger.to_string());
     ledger.check()?;
 
     let seconds = start.elapsed().as_secs_f64();
+    let moves = tale.moves.len();
     if json {
         print_json(&Report {
             accuracy,
@@ -86,10 +88,11 @@ pub fn run(args: &DemoArgs, json: bool, device: Device) -> Result<()> {
         return Ok(());
     }
     println!(
-        "OK: {:.1}% on held-out records, the honest solver earned {}, the cheat was caught at \
-         one scalar operation and lost its stake, {seconds:.1} s",
+        "OK: {:.1}% on held-out records, the honest solver earned {}, the cheat lost its stake of \
+         {} to a dispute of {moves} moves, {seconds:.1} s",
         accuracy * 100.0,
         money::show(reward),
+        money::show(stage.terms().stake),
     );
     Ok(())
 }
@@ -164,7 +167,8 @@ fn honest(
     }
 
     let worker = stage.worker(Person::Submitter);
-    let outcome = result::final_state(&worker, task, 1, &record, &attempt)?;
+    let claim = result::claim(&worker.contracts, task, 1, &record)?;
+    let outcome = result::final_state(&worker.contracts, &worker.store, task, &record, &claim)?;
     let score = recipe::evaluate(&made.task, &outcome.state, stage.device)?;
     let accuracy = score
         .accuracy()

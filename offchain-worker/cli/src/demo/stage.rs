@@ -13,11 +13,12 @@ use lockstep_agent::roles::solver::Appetite;
 use lockstep_agent::roles::Worker;
 use lockstep_agent::run::Device;
 use lockstep_agent::store::Store;
-use lockstep_interface::{dispute, escrow, Bounds, Terms};
+use lockstep_interface::{dispute, escrow, stake, Bounds, Terms};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 const HOUR: u64 = 3_600_000;
+const UNBONDING: u64 = 7 * 24 * HOUR;
 
 /// Who takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,13 +90,13 @@ impl Stage {
             chain.clone(),
             &deployer,
             &bundles,
-            7 * 24 * HOUR,
+            UNBONDING,
             &Bounds::default(),
             b"demo",
             &mut |step| {
                 let share = step.receipt.weight.ref_time as f64 / limit as f64 * 100.0;
                 say.line(format!(
-                    "deployer: {}, {:.1} KiB, {share:.2}% of a block's weight for calls, deposit {}",
+                    "deployer: {:<14} {:>5.1} KiB, {share:.2}% of an extrinsic's weight, deposit {}",
                     step.what,
                     step.receipt.bytes as f64 / 1024.0,
                     money::show(step.receipt.deposit.unsigned_abs()),
@@ -168,6 +169,22 @@ impl Stage {
             top_up: 1000 * UNIT,
             ..Appetite::default()
         }
+    }
+
+    /// The solver takes its stake home, and the cheat the storage of a stake that it lost.
+    pub fn retire(&self, say: &Narrator) -> Result<()> {
+        let (solver, cheat) = (self.signer(Person::Solver), self.signer(Person::Cheat));
+        let amount = self.contracts.staker(solver.account())?.free;
+        self.contracts.stake(solver, 0, &stake::RequestUnbond { amount })?;
+        self.chain.advance(UNBONDING + 1)?;
+        self.contracts.stake(solver, 0, &stake::Withdraw {})?;
+        self.contracts.stake(cheat, 0, &stake::Withdraw {})?;
+        say.line(format!(
+            "solver: withdraws its stake of {} after {} days of unbonding",
+            money::show(amount),
+            UNBONDING / HOUR / 24
+        ));
+        Ok(())
     }
 
     /// Burns what waits to be burned.

@@ -129,18 +129,18 @@ impl<'a> Story<'a> {
         };
         if self.lines.is_empty() {
             self.say.line(self.say.paint.dim(format!(
-                "{:>2} {:<10} {:<76} {:>6} {:>7} {:>8}",
-                "", "", "", "bytes", "G gas", "of limit"
+                "{:>2} {:<10} {:<80} {:>5} {:>7} {:>8}",
+                "", "", "", "bytes", "Gps", "of limit"
             )));
         }
         let costs = format!(
-            "{:>6} {:>7.2} {:>7.2}%",
+            "{:>5} {:>7.2} {:>7.2}%",
             line.bytes,
             line.ref_time as f64 / 1e9,
             line.share * 100.0
         );
         self.say.line(format!(
-            "{:>2} {:<10} {:<76} {}",
+            "{:>2} {:<10} {:<80} {}",
             line.position,
             line.side,
             line.what,
@@ -274,7 +274,12 @@ fn kind(node: &Node) -> String {
 
 fn value(dtype: Dtype, bits: u32) -> String {
     match dtype {
-        Dtype::F32 => format!("{:e} ({bits:08x})", f32::from_bits(bits)),
+        Dtype::F32 => {
+            let x = f32::from_bits(bits);
+            let plain = x == 0.0 || (1e-3..1e6).contains(&x.abs());
+            let shown = if plain { x.to_string() } else { format!("{x:e}") };
+            format!("{shown} ({bits:08x})")
+        }
         Dtype::I32 => (bits as i32).to_string(),
         Dtype::I8 => (bits as i8).to_string(),
         Dtype::U32 | Dtype::U8 | Dtype::U16 => bits.to_string(),

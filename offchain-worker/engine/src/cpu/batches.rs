@@ -35,7 +35,7 @@ struct Epoch {
 /// How an epoch's records are looked up.
 enum Shuffle {
     /// One by one, where there are too many for a table.
-    Plain(Box<Permutation>),
+    Plain(Permutation),
     /// The same permutation from a table.
     Table {
         round_keys: [u64; ROUNDS],
@@ -116,7 +116,7 @@ impl Epoch {
     fn new(seed: u64, number: u64, records: u64) -> Epoch {
         let shuffle = match records <= TABLE {
             true => Shuffle::table(seed, number, records),
-            false => Shuffle::Plain(Box::new(Permutation::new(seed, number, records))),
+            false => Shuffle::Plain(Permutation::new(seed, number, records)),
         };
         Epoch { number, shuffle }
     }

@@ -18,8 +18,8 @@ use lockstep_protocol::program::{limits, Body, Dtype, Fold, Init, Node};
 use std::cell::RefCell;
 use std::ops::Range as Span;
 
-/// Words of scratch that a tile should stay within, so that it fits the first-level cache.
-const SCRATCH_WORDS: usize = 10 << 10;
+/// Words of scratch that a tile should stay within, so that it fits the second-level cache.
+const SCRATCH_WORDS: usize = 32 << 10;
 /// Fewest and most points of a tile.
 const TILE: std::ops::RangeInclusive<usize> = 64..=1024;
 /// Work, in instructions times points, that is worth a task of its own.
@@ -62,7 +62,7 @@ struct Steps {
 
 enum Start {
     Word(u32),
-    Read(Load),
+    Read(Box<Load>),
 }
 
 /// Which reduction steps an output element takes.
@@ -194,7 +194,7 @@ impl Block {
                 count: node.reduction(),
                 init: match &fold.init {
                     Init::Word(word) => Start::Word(body.dtype.round_trip(*word)),
-                    Init::Read(access) => Start::Read(load(access)),
+                    Init::Read(access) => Start::Read(Box::new(load(access))),
                 },
                 guards: domain.guards(guards().filter(|guard| !by_word(guard))),
                 indexed_guards: domain.guards(guards().filter(by_word)),

@@ -52,7 +52,7 @@ struct Operand {
 
 enum Start {
     Word(f32),
-    Read(Load),
+    Read(Box<Load>),
 }
 
 impl Contraction {
@@ -127,7 +127,9 @@ impl Contraction {
             ],
             init: match &fold.init {
                 Init::Word(word) => Start::Word(f32::from_bits(float::canonical(*word))),
-                Init::Read(access) => Start::Read(domain.load(access, payload(access.node))),
+                Init::Read(access) => {
+                    Start::Read(Box::new(domain.load(access, payload(access.node))))
+                }
             },
             micro: Micro::new(simd),
         })

@@ -102,7 +102,9 @@ impl Gemm<'_> {
                     packed.rows.resize(ms, 0);
                     self.layout[0].offsets(m0 as u64, &mut packed.rows);
                     packed.rows.iter_mut().for_each(|row| *row += self.offset);
-                    self.pack(a, b, [m0, n0], [ms, ns, ks], first, &mut packed);
+                    if ks > 0 {
+                        self.pack(a, b, [m0, n0], [ms, ns, ks], first, &mut packed);
+                    }
                     self.block(&packed, k0, [ms, ns, ks], c);
                 }
             }

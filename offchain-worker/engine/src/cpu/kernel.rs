@@ -10,9 +10,9 @@ use lockstep_protocol::program::{Node, Program, Source};
 /// How a map or fold is computed.
 pub enum Kernel {
     /// As a sum of products, by packing and micro-kernels.
-    Contraction(Contraction),
+    Contraction(Box<Contraction>),
     /// By the block interpreter.
-    Block(Block),
+    Block(Box<Block>),
 }
 
 impl Kernel {
@@ -25,8 +25,8 @@ impl Kernel {
             Node::Fold(fold) => Contraction::recognise(fold, simd, payload),
         };
         Some(match contraction {
-            Some(contraction) => Kernel::Contraction(contraction),
-            None => Kernel::Block(Block::new(node, simd, payload)),
+            Some(contraction) => Kernel::Contraction(Box::new(contraction)),
+            None => Kernel::Block(Box::new(Block::new(node, simd, payload))),
         })
     }
 

@@ -91,6 +91,14 @@ impl Checking {
         }
     }
 
+    /// The segment of the sample that is checked next.
+    pub(super) fn sampled(&self) -> Option<u32> {
+        match self.own {
+            Some(_) => None,
+            None => self.sample.last().copied(),
+        }
+    }
+
     /// Gives up on sampling and runs the task from its genesis.
     pub(super) fn run_all(&mut self, device: Device, worker: &Worker) -> Result<(), Error> {
         let (store, local) = (worker.store.clone(), worker.local.clone());
