@@ -205,6 +205,22 @@ impl Point {
     }
 }
 
+/// The offsets of a row-major tensor.
+pub fn row_major(extents: &[i64]) -> Side {
+    let mut stride = extents.iter().product::<i64>();
+    let unit = |extent: &i64| {
+        stride /= extent;
+        Point {
+            offset: stride,
+            ..Point::default()
+        }
+    };
+    Side {
+        units: extents.iter().map(unit).collect(),
+        extents: extents.to_vec(),
+    }
+}
+
 /// An offset and the conditions under which it is taken, as sums of parts.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -224,6 +240,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Puts the output dimensions in the order `order` and merges them.
+    pub fn arrange(&mut self, order: &[usize]) {
+        self.out = self.out.select(order);
+    }
+
     /// Whether anything depends on an index word.
     pub fn indexed(&self) -> bool {
         self.words.iter().any(|word| !word.zero())
@@ -267,8 +288,8 @@ impl Domain {
         }
     }
 
-    /// An access over this domain, with its output dimensions as they are.
-    pub fn unmerged(&self, access: &Access, payload: bool) -> Load {
+    /// An access over this domain; its output part is not merged.
+    pub fn load(&self, access: &Access, payload: bool) -> Load {
         let mut place = self.nowhere();
         place.origin.offset = access.base.0;
         for axis in &access.axes {
@@ -294,31 +315,16 @@ impl Domain {
         }
     }
 
-    /// An access over this domain.
-    pub fn load(&self, access: &Access, payload: bool) -> Load {
-        let mut load = self.unmerged(access, payload);
-        load.place.out.merge();
-        load
-    }
-
-    /// A form over this domain, as an offset without conditions.
+    /// A form over this domain, as an offset without conditions; its output part is not merged.
     pub fn form(&self, form: &Form) -> Place {
         let mut place = self.nowhere();
         self.add(&mut place, form, |point| (&mut point.offset, 1));
-        place.out.merge();
         place.red.merge();
         place
     }
 
-    /// Guards over this domain, as conditions without an offset.
+    /// Guards over this domain, as conditions without an offset; their output part is not merged.
     pub fn guards<'a>(&self, guards: impl Iterator<Item = &'a Guard>) -> Place {
-        let mut place = self.unmerged_guards(guards);
-        place.out.merge();
-        place
-    }
-
-    /// Guards over this domain, with its output dimensions as they are.
-    pub fn unmerged_guards<'a>(&self, guards: impl Iterator<Item = &'a Guard>) -> Place {
         let mut place = self.nowhere();
         for guard in guards {
             let range = Range {

@@ -5,8 +5,8 @@
 //! steps are taken in ascending order, each for all elements at once. Every element sees exactly
 //! the chain of operations that the protocol defines.
 
-use super::affine::{Domain, Load, Place, Point};
-use super::buffer::{view, view_mut, Buffer};
+use super::affine::{row_major, word, Domain, Load, Place, Point, Side};
+use super::buffer::{view, view_mut, Buffer, Plain};
 use super::exec;
 use super::memory::Values;
 use super::scatter::Scatter;
@@ -14,7 +14,7 @@ use super::simd::Simd;
 use super::tape::{self, narrow, Code, Instr, Slot, Tape};
 use super::walk::{Walk, Words};
 use super::workers::Team;
-use lockstep_protocol::program::{limits, Body, Dtype, Fold, Init, Node};
+use lockstep_protocol::program::{limits, var, Access, Body, Dtype, Fold, Guard, Init, Node};
 use std::cell::RefCell;
 use std::ops::Range as Span;
 
@@ -38,6 +38,9 @@ pub struct Block {
     fold: Option<Steps>,
     /// Points of a tile.
     capacity: usize,
+    /// Where each output element is among the elements as they are computed, if their order is
+    /// not the output's.
+    layout: Option<Side>,
     simd: Simd,
 }
 
@@ -140,6 +143,7 @@ struct Scratch {
 }
 
 thread_local! {
+    static COMPUTED: RefCell<Buffer> = RefCell::default();
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
 }
 
@@ -157,7 +161,21 @@ impl Block {
         };
         let red = fold.map(|fold| fold.red.as_slice()).unwrap_or_default();
         let domain = Domain::new(&body.shape, red, &body.index);
-        let load = |access| -> Load { domain.load(access, payload(access.node)) };
+        let scatter = fold.and_then(Scatter::recognise);
+        let natural: Vec<usize> = (0..domain.out.len()).collect();
+        let order = match fold {
+            Some(_) if scatter.is_none() => order(&domain, &body.reads),
+            _ => natural.clone(),
+        };
+        let load = |access: &Access| -> Load {
+            let mut load = domain.load(access, payload(access.node));
+            load.place.arrange(&order);
+            load
+        };
+        let arranged = |mut place: Place| {
+            place.arrange(&order);
+            place
+        };
         let tape = tape::compile(body, fold.is_some());
         let fit = SCRATCH_WORDS / tape.slots.max(1);
         let capacity = (fit.clamp(*TILE.start(), *TILE.end())) / 16 * 16;
@@ -171,24 +189,24 @@ impl Block {
                 .filter_map(|(access, slot)| Some((load(access), (*slot)?)))
                 .collect(),
             values: values
-                .filter_map(|(form, slot)| Some((domain.form(form), (*slot)?)))
+                .filter_map(|(form, slot)| Some((arranged(domain.form(form)), (*slot)?)))
                 .collect(),
             fold: None,
             tape,
             capacity,
+            layout: (order != natural).then(|| layout(&domain, &order)),
             simd,
         };
         block.fold = fold.map(|fold| {
-            let scatter = Scatter::recognise(fold);
             let named = scatter.as_ref().map(|scatter| scatter.guard);
             let guards = || {
                 let all = fold.when.iter().enumerate();
                 all.filter(move |(g, _)| Some(*g) != named)
                     .map(|(_, guard)| guard)
             };
-            let by_word = |guard: &&lockstep_protocol::program::Guard| {
+            let by_word = |guard: &&Guard| {
                 let mut terms = guard.form.terms.iter();
-                terms.any(|term| term.var >= lockstep_protocol::program::var::INDEX)
+                terms.any(|term| term.var >= var::INDEX)
             };
             let mut steps = Steps {
                 count: node.reduction(),
@@ -196,8 +214,8 @@ impl Block {
                     Init::Word(word) => Start::Word(body.dtype.round_trip(*word)),
                     Init::Read(access) => Start::Read(Box::new(load(access))),
                 },
-                guards: domain.guards(guards().filter(|guard| !by_word(guard))),
-                indexed_guards: domain.guards(guards().filter(by_word)),
+                guards: arranged(domain.guards(guards().filter(|guard| !by_word(guard)))),
+                indexed_guards: arranged(domain.guards(guards().filter(by_word))),
                 scatter,
                 width: 0,
                 columns: false,
@@ -221,6 +239,23 @@ impl Block {
 
     /// Computes every element of the node.
     pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
+        let Some(layout) = &self.layout else {
+            return self.compute(values, team, out);
+        };
+        // Taken, not borrowed: while this thread waits for others it may run any task.
+        let mut computed = COMPUTED.take();
+        let elements = computed.reserve(out.len());
+        self.compute(values, team, elements);
+        match self.dtype.size() {
+            4 => rearrange::<u32>(layout, view(elements), team, view_mut(out)),
+            2 => rearrange::<u16>(layout, view(elements), team, view_mut(out)),
+            _ => rearrange::<u8>(layout, elements, team, out),
+        }
+        COMPUTED.set(computed);
+    }
+
+    /// Computes every element, in the order of the walks.
+    fn compute(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         let buckets = self.fold.as_ref().and_then(|steps| {
             let scatter = steps.scatter.as_ref()?;
             let load = &self.index[scatter.word];
@@ -241,7 +276,7 @@ impl Block {
         let width = width as u64;
         let part = self.outputs.div_ceil(parts).div_ceil(width) * width;
         let size = self.dtype.size() as usize;
-        let compute = |k: usize, out: &mut [u8]| {
+        let task = |k: usize, out: &mut [u8]| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut first = k as u64 * part;
                 scratch.prepare(self);
@@ -270,7 +305,7 @@ impl Block {
                 }
             })
         };
-        team.chunks(out, part as usize * size, compute);
+        team.chunks(out, part as usize * size, task);
     }
 
     fn map(&self, scratch: &mut Scratch, span: Span<u64>, values: Values<'_>, out: &mut [u8]) {
@@ -508,10 +543,7 @@ impl Block {
             let bits = block(self.tape.slots);
             self.load(load, walk, tile, values.get(load.node), None, bits);
             words.clear();
-            words.extend(
-                bits.iter()
-                    .map(|bits| super::affine::word(load.dtype, *bits)),
-            );
+            words.extend(bits.iter().map(|bits| word(load.dtype, *bits)));
         }
         let index = &scratch.index;
         let (read_walks, walks) = walks.split_at(self.reads.len());
@@ -568,6 +600,69 @@ impl Block {
     }
 }
 
+/// The order of a fold's output dimensions in which most operands lie side by side, steps aside.
+fn order(domain: &Domain, reads: &[Access]) -> Vec<usize> {
+    const SIDE_BY_SIDE: i64 = 1;
+    const APART: i64 = 16;
+    let mut order: Vec<usize> = (0..domain.out.len()).collect();
+    let places: Vec<Place> = reads
+        .iter()
+        .map(|access| domain.load(access, false).place)
+        .collect();
+    let cost = |stride: i64| match stride {
+        -1..=1 => SIDE_BY_SIDE,
+        _ => APART,
+    };
+    let total = |stride: &dyn Fn(&Place) -> i64| -> i64 {
+        places.iter().map(|place| cost(stride(place))).sum()
+    };
+    let inner = |d: usize| total(&|place| place.out.units[d].offset);
+    let wide = |d: &usize| domain.out[*d] >= 16;
+    let Some(last) = (0..domain.out.len()).rfind(|d| domain.out[*d] > 1) else {
+        return order;
+    };
+    let best = (0..last).rev().filter(wide).min_by_key(|d| inner(*d));
+    match best {
+        // Where steps lie side by side, a tile follows those.
+        Some(best) if inner(best) < inner(last).min(total(&|place| place.red.stride())) => {
+            order.remove(best);
+            order.push(best);
+            order
+        }
+        _ => order,
+    }
+}
+
+/// Where each element of a row-major output is when its dimensions are ordered by `order`.
+fn layout(domain: &Domain, order: &[usize]) -> Side {
+    let extents: Vec<i64> = order.iter().map(|d| domain.out[*d]).collect();
+    let ordered = row_major(&extents);
+    let mut side = row_major(&domain.out);
+    for (position, d) in order.iter().enumerate() {
+        side.units[*d] = ordered.units[position];
+    }
+    side.merge();
+    side
+}
+
+/// Puts elements in the order of the output.
+fn rearrange<T: Plain>(layout: &Side, elements: &[T], team: Team, out: &mut [T]) {
+    const PART: usize = 1 << 14;
+    const BLOCK: usize = 256;
+    team.chunks(out, PART, |part, out| {
+        let mut offsets = [0; BLOCK];
+        let mut first = (part * PART) as u64;
+        for out in out.chunks_mut(BLOCK) {
+            let offsets = &mut offsets[..out.len()];
+            layout.offsets(first, offsets);
+            first += out.len() as u64;
+            for (to, from) in out.iter_mut().zip(offsets) {
+                *to = elements[*from];
+            }
+        }
+    });
+}
+
 /// The values of the index words from point `first` on.
 fn words(index: &[Vec<i64>; limits::INDEX], first: usize) -> [&[i64]; limits::INDEX] {
     index
@@ -594,14 +689,14 @@ fn in_place<'a>(
 impl Steps {
     /// Chooses how a tile is laid out.
     fn shape(&mut self, block: &Block) {
-        let run = |side: fn(&Place) -> &super::affine::Side| {
+        let run = |side: fn(&Place) -> &Side| {
             let extents = block
                 .reads
                 .iter()
                 .map(|(load, _)| side(&load.place).extents.last());
             extents.flatten().copied().min().unwrap_or(1) as u64
         };
-        let scattered = |side: fn(&Place) -> &super::affine::Side| {
+        let scattered = |side: fn(&Place) -> &Side| {
             let strides = block
                 .reads
                 .iter()

@@ -6,7 +6,7 @@
 //! in a batch. Which operand is which changes nothing, since a product does not
 //! depend on the order of its factors.
 
-use super::affine::{Domain, Load, Place, Point, Side};
+use super::affine::{row_major, Domain, Load, Place, Side};
 use super::buffer::{view, view_mut};
 use super::gemm::micro::{From, Micro};
 use super::gemm::pack::{pack, Steps};
@@ -78,8 +78,8 @@ impl Contraction {
             return None;
         }
         let domain = Domain::new(&body.shape, &fold.red, &[]);
-        let [x, y] = [x, y].map(|access| domain.unmerged(access, false));
-        let guards = domain.unmerged_guards(fold.when.iter());
+        let [x, y] = [x, y].map(|access| domain.load(access, false));
+        let guards = domain.guards(fold.when.iter());
         let follows = |load: &Load, d: usize| {
             let depends = |place: &Place| !place.out.units[d].zero();
             domain.out[d] > 1 && (depends(&load.place) || depends(&guards))
@@ -128,7 +128,9 @@ impl Contraction {
             init: match &fold.init {
                 Init::Word(word) => Start::Word(f32::from_bits(float::canonical(*word))),
                 Init::Read(access) => {
-                    Start::Read(Box::new(domain.load(access, payload(access.node))))
+                    let mut load = domain.load(access, payload(access.node));
+                    load.place.out.merge();
+                    Start::Read(Box::new(load))
                 }
             },
             micro: Micro::new(simd),
@@ -220,22 +222,6 @@ impl Contraction {
         let passes = |step: &u64| at.plus(&red.point(*step)).passes(ranges);
         let passing: Vec<u64> = steps.filter(passes).collect();
         (passing.len() < self.size[2]).then_some(passing)
-    }
-}
-
-/// The row-major offsets of a tensor.
-fn row_major(extents: &[i64]) -> Side {
-    let mut stride = extents.iter().product::<i64>();
-    let unit = |extent: &i64| {
-        stride /= extent;
-        Point {
-            offset: stride,
-            ..Point::default()
-        }
-    };
-    Side {
-        units: extents.iter().map(unit).collect(),
-        extents: extents.to_vec(),
     }
 }
 
