@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 /// Elements of the tensor that the maximal node reads: 16 MiB, fourteen levels of tree.
 const DEEP: u64 = 1 << 22;
-/// Steps of the maximal node, of which all but the last 256 are skipped.
+/// Steps of the maximal node, of which all but the first 512 are skipped.
 pub const LONG: u64 = 1 << 20;
+/// Steps of its inner reduction.
+const INNER: u64 = 256;
 
 /// A program with as many nodes as there may be, one of which is [`MAXIMAL`]: a fold of 2^20
 /// steps with two index words, five reads and a read initial value in deep tensors, all guards,
@@ -35,12 +37,12 @@ pub fn maximal() -> Case {
     nodes.resize(MAXIMAL as usize, Node::Source(Source::Seed));
     nodes.push(Node::Fold(Fold {
         body: maximal_body(),
-        red: vec![Dim(LONG)],
-        when: (0..4)
-            .map(|k| Guard {
+        red: vec![Dim(LONG / INNER), Dim(INNER)],
+        when: (2..6)
+            .map(|hi| Guard {
                 form: Form::var(var::RED),
-                lo: Int((LONG - 256) as i64),
-                hi: Int((LONG + k) as i64),
+                lo: Int(0),
+                hi: Int(hi),
             })
             .collect(),
         init: Init::Read(read(1, Dtype::F32, DEEP, Form::constant(DEEP as i64 - 1))),
@@ -68,6 +70,10 @@ pub fn maximal() -> Case {
 pub const MAXIMAL: u32 = limits::NODES - 2;
 
 fn maximal_body() -> Body {
+    let step = |offset, sign| {
+        let terms = [(var::RED, sign * INNER as i64), (var::RED + 1, sign)];
+        Form::new(offset, &terms)
+    };
     let by_index = |k: u8, offset: i64| Form::new(offset, &[(var::INDEX + k, 4)]);
     let halves = [0.5f32, 0.25, 0.75, 0.125, 0.625].map(f32::to_bits);
     // Registers: the accumulator, five reads, four values, five constants, then results.
@@ -87,13 +93,8 @@ fn maximal_body() -> Body {
         shape: vec![Dim(1)],
         dtype: Dtype::F32,
         index: vec![
-            read(2, Dtype::I32, LONG, Form::var(var::RED)),
-            read(
-                2,
-                Dtype::I32,
-                LONG,
-                Form::new(LONG as i64 - 1, &[(var::RED, -1)]),
-            ),
+            read(2, Dtype::I32, LONG, step(0, 1)),
+            read(2, Dtype::I32, LONG, step(LONG as i64 - 1, -1)),
         ],
         reads: vec![
             read(1, Dtype::F32, DEEP, by_index(0, 0)),
@@ -107,9 +108,7 @@ fn maximal_body() -> Body {
                 Form::new(1, &[(var::INDEX, 1), (var::INDEX + 1, 2)]),
             ),
         ],
-        values: (0..4)
-            .map(|k| Form::new(k, &[(0, 3), (var::RED, 5)]))
-            .collect(),
+        values: (0..4).map(|k| step(k, 5)).collect(),
         consts: halves.to_vec(),
         ops,
     }

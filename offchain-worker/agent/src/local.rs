@@ -2,7 +2,7 @@
 //! from the chain or by computing; it saves work, and losing it loses nothing else.
 
 use lockstep_protocol::Hash;
-use redb::{Database, TableDefinition};
+use redb::{Database, Durability, TableDefinition};
 use scale::{Decode, Encode};
 use std::path::{Path, PathBuf};
 
@@ -94,12 +94,13 @@ impl Local {
         read().map_err(|e| failed(&self.path, e))
     }
 
-    /// Remembers the state hash at the end of a segment. It is on disk when this returns.
+    /// Remembers the state hash at the end of a segment. It survives the process when this
+    /// returns, and soon the machine; a run does not wait for the disk.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub fn record_checkpoint(&self, run: &Hash, segment: u32, state: &Hash) -> Result<(), Error> {
-        self.write(|tables| {
+        self.write_with(Durability::Eventual, |tables| {
             tables
                 .open_table(CHECKPOINTS)?
                 .insert((run, segment), state)?;
@@ -181,7 +182,9 @@ impl Local {
         segment: u32,
     ) -> Result<(), Error> {
         self.write(|tables| {
-            tables.open_table(CHECKED)?.insert((task, attempt, trace, segment), ())?;
+            tables
+                .open_table(CHECKED)?
+                .insert((task, attempt, trace, segment), ())?;
             Ok(())
         })
     }
@@ -190,8 +193,17 @@ impl Local {
         &self,
         run: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), Error> {
+        self.write_with(Durability::Immediate, run)
+    }
+
+    fn write_with(
+        &self,
+        durability: Durability,
+        run: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), Error> {
         let commit = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_durability(durability);
             run(&transaction)?;
             Ok(transaction.commit()?)
         };

@@ -43,7 +43,10 @@ impl World {
             &mut |_| {},
         )
         .unwrap();
-        World { at: *contracts.addresses(), dir }
+        World {
+            at: *contracts.addresses(),
+            dir,
+        }
     }
 
     fn chain(&self) -> Arc<Embedded> {
@@ -71,7 +74,10 @@ impl World {
     fn submit(&self, workload: &Workload) -> TaskId {
         let store = support::store(&self.home("Bob"));
         let submitter = Submitter::new(self.worker("Bob"), true);
-        submitter.submit(workload, terms(), store.location()).unwrap().0
+        submitter
+            .submit(workload, terms(), store.location())
+            .unwrap()
+            .0
     }
 
     fn solver(&self) -> Solver {
@@ -79,7 +85,11 @@ impl World {
     }
 
     fn cheat(&self, level: Level, seed: u64) -> Solver {
-        let cheating = Cheating { level, place: Place::default(), seed };
+        let cheating = Cheating {
+            level,
+            place: Place::default(),
+            seed,
+        };
         Solver::cheat(self.worker("Dave"), appetite(), cheating)
     }
 
@@ -113,7 +123,10 @@ fn terms() -> Terms {
 }
 
 fn appetite() -> Appetite {
-    Appetite { top_up: 1000 * UNIT, ..Appetite::default() }
+    Appetite {
+        top_up: 1000 * UNIT,
+        ..Appetite::default()
+    }
 }
 
 /// Reacts with a new role each time until nothing is due.
@@ -140,7 +153,10 @@ fn a_solver_that_dies_after_every_move_is_paid() {
     let issuance = world.issuance();
     let task = world.submit(&support::workload(23, 5));
     let done = until_quiet(|| world.solver().react(&mut Unobserved));
-    let trained = done.iter().filter(|a| matches!(a, Action::Trained { .. })).count();
+    let trained = done
+        .iter()
+        .filter(|a| matches!(a, Action::Trained { .. }))
+        .count();
     assert_eq!(trained, 5, "each segment is run once");
     let record = world.contracts().task(task).unwrap().unwrap();
     assert_eq!(record.status, TaskStatus::Committed);
@@ -148,7 +164,10 @@ fn a_solver_that_dies_after_every_move_is_paid() {
     let audited = until_quiet(|| world.challenger(Audit::Everything).react(&mut Unobserved));
     assert!(matches!(
         audited.last(),
-        Some(Action::Audited { verdict: Verdict::Clean, .. })
+        Some(Action::Audited {
+            verdict: Verdict::Clean,
+            ..
+        })
     ));
 
     world.chain().advance(25 * HOUR).unwrap();
@@ -156,7 +175,10 @@ fn a_solver_that_dies_after_every_move_is_paid() {
     assert!(withdrawn(&done, Money::Reward) >= terms().reward_floor);
     let done = until_quiet(|| Submitter::new(world.worker("Bob"), true).react());
     assert!(matches!(done.last(), Some(Action::Pruned { .. })));
-    assert!(world.contracts().task(task).unwrap().is_none(), "everything is cleaned up");
+    assert!(
+        world.contracts().task(task).unwrap().is_none(),
+        "everything is cleaned up"
+    );
     assert_eq!(world.issuance(), issuance);
 }
 
@@ -182,7 +204,13 @@ fn a_solver_killed_within_a_segment_resumes_it() {
     }
     let attempt = world.contracts().attempt(task, 1).unwrap().unwrap();
     let honest = until_quiet(|| world.challenger(Audit::Everything).react(&mut Unobserved));
-    assert!(matches!(honest.last(), Some(Action::Audited { verdict: Verdict::Clean, .. })));
+    assert!(matches!(
+        honest.last(),
+        Some(Action::Audited {
+            verdict: Verdict::Clean,
+            ..
+        })
+    ));
     assert_eq!(attempt.status, AttemptStatus::Committed);
 }
 
@@ -205,7 +233,13 @@ fn catch(level: Level, seed: u64, audit: Audit) -> (World, Vec<Action>, Vec<Acti
         };
         match (moved, answered) {
             (Some(action), _) => {
-                let paid = matches!(action, Action::Withdrew { money: Money::Share, .. });
+                let paid = matches!(
+                    action,
+                    Action::Withdrew {
+                        money: Money::Share,
+                        ..
+                    }
+                );
                 challenger.push(action);
                 if paid {
                     return (world, challenger, cheat);
@@ -222,16 +256,30 @@ fn catch(level: Level, seed: u64, audit: Audit) -> (World, Vec<Action>, Vec<Acti
 
 #[test]
 fn every_kind_of_cheat_is_slashed_by_a_challenger_that_dies_after_every_move() {
-    let levels =
-        [Level::Checkpoint, Level::Step, Level::State, Level::Source, Level::Map, Level::Fold];
+    let levels = [
+        Level::Checkpoint,
+        Level::Step,
+        Level::State,
+        Level::Source,
+        Level::Map,
+        Level::Fold,
+    ];
     for level in levels {
         let (world, challenger, _) = catch(level, 3, Audit::Everything);
         assert!(withdrawn(&challenger, Money::Share) > 0, "{level}");
         assert_eq!(withdrawn(&challenger, Money::Bond), terms().bond, "{level}");
         let task = world.contracts().task(0).unwrap().unwrap();
-        assert_eq!(task.status, TaskStatus::Open, "{level}: the task is open again");
+        assert_eq!(
+            task.status,
+            TaskStatus::Open,
+            "{level}: the task is open again"
+        );
         let cheat = Signer::dev("Dave").account();
-        assert_eq!(world.contracts().staker(cheat).unwrap().locked, 0, "{level}");
+        assert_eq!(
+            world.contracts().staker(cheat).unwrap().locked,
+            0,
+            "{level}"
+        );
     }
 }
 
@@ -252,7 +300,13 @@ fn a_solver_that_withholds_its_checkpoints_must_answer_and_is_still_checked() {
         }
     }
     // All but the checkpoint trace leaves the place that the solver announced.
-    let trace = world.contracts().attempt(0, 1).unwrap().unwrap().commitment.trace;
+    let trace = world
+        .contracts()
+        .attempt(0, 1)
+        .unwrap()
+        .unwrap()
+        .commitment
+        .trace;
     let name = hex::encode(trace);
     let (published, hidden) = (world.home("Charlie").join("store"), world.home("hidden"));
     std::fs::rename(&published, &hidden).unwrap();
@@ -262,16 +316,31 @@ fn a_solver_that_withholds_its_checkpoints_must_answer_and_is_still_checked() {
     std::fs::copy(hidden.join(&file), published.join(&file)).unwrap();
 
     let asked = until_quiet(|| world.challenger(Audit::Sample(1.0)).react(&mut Unobserved));
-    let demands = asked.iter().filter(|a| matches!(a, Action::Demanded { .. })).count();
+    let demands = asked
+        .iter()
+        .filter(|a| matches!(a, Action::Demanded { .. }))
+        .count();
     assert_eq!(demands, 1, "{asked:?}");
-    let clean =
-        asked.iter().any(|a| matches!(a, Action::Audited { verdict: Verdict::Clean, .. }));
+    let clean = asked.iter().any(|a| {
+        matches!(
+            a,
+            Action::Audited {
+                verdict: Verdict::Clean,
+                ..
+            }
+        )
+    });
     assert!(clean, "everything was run instead: {asked:?}");
 
     std::fs::remove_dir_all(&published).unwrap();
     std::fs::rename(&hidden, &published).unwrap();
     let answered = until_quiet(|| world.solver().react(&mut Unobserved));
-    assert!(answered.iter().any(|a| matches!(a, Action::Answered { .. })), "{answered:?}");
+    assert!(
+        answered
+            .iter()
+            .any(|a| matches!(a, Action::Answered { .. })),
+        "{answered:?}"
+    );
 }
 
 #[test]
@@ -299,9 +368,14 @@ fn a_demand_is_answered_and_paid() {
             slot,
             chunk,
         };
-        contracts.dispute(&Signer::dev("Eve"), UNIT, &message).unwrap();
+        contracts
+            .dispute(&Signer::dev("Eve"), UNIT, &message)
+            .unwrap();
         let done = until_quiet(|| world.solver().react(&mut Unobserved));
-        assert!(done.iter().any(|a| matches!(a, Action::Answered { .. })), "{done:?}");
+        assert!(
+            done.iter().any(|a| matches!(a, Action::Answered { .. })),
+            "{done:?}"
+        );
         assert!(withdrawn(&done, Money::Fee) > 0, "{done:?}");
     }
 }
@@ -328,11 +402,35 @@ fn a_task_that_does_not_suit_is_passed_over_with_its_reason() {
     support::workload(23, 5).publish(&store).unwrap();
 
     let base = appetite();
-    assert!(matches!(why(Appetite { min_price: 50 * UNIT, ..base }), Skip::Price { .. }));
-    assert!(matches!(why(Appetite { max_stake: UNIT, ..base }), Skip::TooMuchAtRisk(_)));
-    assert!(matches!(why(Appetite { top_up: 0, ..base }), Skip::Stake { .. }));
-    assert!(matches!(why(Appetite { memory: 10, ..base }), Skip::Memory(_)));
-    assert!(matches!(why(Appetite { speed: 1, ..base }), Skip::Time { .. }));
-    let tera = Appetite { price_per_tera: 1_000_000_000 * UNIT, ..base };
+    assert!(matches!(
+        why(Appetite {
+            min_price: 50 * UNIT,
+            ..base
+        }),
+        Skip::Price { .. }
+    ));
+    assert!(matches!(
+        why(Appetite {
+            max_stake: UNIT,
+            ..base
+        }),
+        Skip::TooMuchAtRisk(_)
+    ));
+    assert!(matches!(
+        why(Appetite { top_up: 0, ..base }),
+        Skip::Stake { .. }
+    ));
+    assert!(matches!(
+        why(Appetite { memory: 10, ..base }),
+        Skip::Memory(_)
+    ));
+    assert!(matches!(
+        why(Appetite { speed: 1, ..base }),
+        Skip::Time { .. }
+    ));
+    let tera = Appetite {
+        price_per_tera: 1_000_000_000 * UNIT,
+        ..base
+    };
     assert!(matches!(why(tera), Skip::Price { .. }));
 }

@@ -133,7 +133,10 @@ fn a_liars_source_changes_nothing() {
 fn a_full_disk_is_called_a_full_disk_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mount = |arguments: &[&str]| {
-        let output = Command::new(arguments[0]).args(&arguments[1..]).arg(dir.path()).output();
+        let output = Command::new(arguments[0])
+            .args(&arguments[1..])
+            .arg(dir.path())
+            .output();
         output.is_ok_and(|output| output.status.success())
     };
     if !mount(&["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs"]) {

@@ -38,7 +38,8 @@ pub fn parse(text: &str) -> Result<Balance, String> {
         || format!("`{text}` is not an amount such as 12.5, with at most {DECIMALS} decimals");
     let plain = text.replace(['_', ','], "");
     let (whole, part) = plain.split_once('.').unwrap_or((&plain, ""));
-    if part.len() > DECIMALS
+    if whole.is_empty()
+        || part.len() > DECIMALS
         || !(whole.to_owned() + part)
             .bytes()
             .all(|b| b.is_ascii_digit())

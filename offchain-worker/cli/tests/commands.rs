@@ -34,7 +34,9 @@ impl Home {
     /// The JSON lines of a command that must succeed.
     fn json(&self, line: &[&str]) -> Vec<Value> {
         let text = self.ok(&[&["--json"], line].concat());
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// The exit code and message of a command that must fail.
@@ -61,8 +63,15 @@ fn a_task_goes_from_recipe_to_model_through_single_commands() {
 
     home.json(&["--as", "//Charlie", "stake", "deposit", "150"]);
     let worked = home.json(&["--as", "//Charlie", "work", "--once"]);
-    let said = |text: &str| worked.iter().any(|l| l["action"].as_str().unwrap().starts_with(text));
-    assert!(said("accepted") && said("trained") && said("committed"), "{worked:?}");
+    let said = |text: &str| {
+        worked
+            .iter()
+            .any(|l| l["action"].as_str().unwrap().starts_with(text))
+    };
+    assert!(
+        said("accepted") && said("trained") && said("committed"),
+        "{worked:?}"
+    );
 
     let audited = home.json(&["--as", "//Eve", "audit", "--audit", "30%", "--once"]);
     let last = audited.last().unwrap()["action"].as_str().unwrap();
@@ -70,21 +79,31 @@ fn a_task_goes_from_recipe_to_model_through_single_commands() {
 
     let model = home.0.path().join("model.safetensors");
     let model = model.to_str().unwrap();
-    home.ok(&["--as", "me", "result", "download", "--task", "0", "-o", model]);
+    home.ok(&[
+        "--as", "me", "result", "download", "--task", "0", "-o", model,
+    ]);
     let file = std::fs::read(model).unwrap();
     let tensors = lockstep_agent::store::tensors::decode(&file).unwrap();
     let (dtype, shape, bytes) = &tensors["0.linear.weight"];
-    assert_eq!((dtype.as_str(), &shape[..], bytes.len()), ("F32", &[64, 128][..], 64 * 128 * 4));
+    assert_eq!(
+        (dtype.as_str(), &shape[..], bytes.len()),
+        ("F32", &[64, 128][..], 64 * 128 * 4)
+    );
     let score = &home.json(&["--as", "me", "result", "evaluate", "--task", "0"])[0];
     assert!(score["accuracy"].as_f64().unwrap() >= 0.95, "{score}");
-    let (code, _) = home.fails(&["--as", "me", "result", "evaluate", "--task", "0", "--floor", "99.9"]);
+    let (code, _) = home.fails(&[
+        "--as", "me", "result", "evaluate", "--task", "0", "--floor", "99.9",
+    ]);
     assert_eq!(code, 7);
 
     let (code, message) = home.fails(&["--as", "me", "task", "finalize", "0"]);
     assert_eq!(code, 3, "{message}");
     home.ok(&["chain", "advance", "3000"]);
     let settled = home.json(&["--as", "//Charlie", "work", "--once"]);
-    assert!(settled.iter().any(|l| l["action"] == "settled task 0"), "{settled:?}");
+    assert!(
+        settled.iter().any(|l| l["action"] == "settled task 0"),
+        "{settled:?}"
+    );
     assert!(home.ok(&["task", "show", "0"]).contains("Settled"));
     home.ok(&["--as", "//Charlie", "stake", "unbond", "150"]);
     assert_eq!(home.fails(&["--as", "//Charlie", "stake", "withdraw"]).0, 3);
@@ -102,7 +121,11 @@ fn failures_have_the_exit_codes_that_the_help_promises() {
     assert!(message.contains("lockstep deploy"), "{message}");
     assert!(home.ok(&["--help"]).contains("Exit codes"));
     std::fs::create_dir_all(home.0.path().join("chain")).unwrap();
-    std::fs::write(home.0.path().join("chain").join("state"), b"nonsense of some length").unwrap();
+    std::fs::write(
+        home.0.path().join("chain").join("state"),
+        b"nonsense of some length",
+    )
+    .unwrap();
     assert_eq!(home.fails(&["chain", "now"]).0, 5);
 }
 
@@ -112,7 +135,11 @@ fn a_secret_is_neither_an_argument_nor_in_any_output() {
     let made = home.ok(&["keys", "new", "quiet"]);
     let phrase = made.lines().last().unwrap().trim().to_owned();
     assert_eq!(phrase.split(' ').count(), 12);
-    for line in [&["keys", "list"][..], &["keys", "show", "quiet"], &["--json", "keys", "list"]] {
+    for line in [
+        &["keys", "list"][..],
+        &["keys", "show", "quiet"],
+        &["--json", "keys", "list"],
+    ] {
         assert!(!home.ok(line).contains(&phrase));
     }
 }
@@ -135,5 +162,7 @@ fn a_program_is_shown_node_by_node() {
     let nodes = shown["nodes"].as_array().unwrap();
     assert!(nodes.len() > 20);
     assert!(nodes.iter().any(|node| node["kind"] == "fold"));
-    assert!(home.ok(&["inspect", "program", "examples/digits/mlp.toml"]).contains("state from"));
+    assert!(home
+        .ok(&["inspect", "program", "examples/digits/mlp.toml"])
+        .contains("state from"));
 }

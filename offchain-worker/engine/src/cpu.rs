@@ -20,9 +20,11 @@ mod buffer;
 mod contraction;
 mod describe;
 mod exec;
+mod gather;
 mod gemm;
 mod kernel;
 mod memory;
+mod order;
 mod plan;
 mod scatter;
 mod simd;
@@ -31,12 +33,24 @@ mod walk;
 mod workers;
 
 /// How the CPU engine runs. The results depend on none of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Number of threads; all cores when absent.
     pub threads: Option<usize>,
     /// Instruction set; the widest that the machine has when absent.
     pub simd: Option<Simd>,
+    /// Instructions times points that are worth a task of their own.
+    pub grain: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            threads: None,
+            simd: None,
+            grain: 1 << 19,
+        }
+    }
 }
 
 /// Runs a program on the CPU.
@@ -67,14 +81,20 @@ impl Cpu {
                 "this machine has no {simd}; leave the instruction set to the engine"
             )));
         }
-        let workers = Workers::new(options.threads)
-            .map_err(|error| Error::Device(format!("cannot start threads: {error}")))?;
         let program = &job.program;
-        let kernels = program
+        let kernels: Vec<Option<Kernel>> = program
             .nodes
             .iter()
             .map(|node| Kernel::new(program, node, simd))
             .collect();
+        // A small program is done before another thread has woken up.
+        let divisible = |kernel: &Kernel| kernel.divisible(options.grain);
+        let threads = match kernels.iter().flatten().any(divisible) {
+            true => options.threads,
+            false => Some(1),
+        };
+        let workers = Workers::new(threads, options.grain)
+            .map_err(|error| Error::Device(format!("cannot start threads: {error}")))?;
         let slots = &program.nodes[..program.slots as usize];
         let state: Vec<Buffer> = slots
             .iter()

@@ -151,6 +151,35 @@ fn windows_agree_where_runs_are_short() {
     }
 }
 
+/// Sums over the rows of a matrix in lanes, which are computed in another order than the output's.
+#[test]
+fn sums_over_rows_in_lanes_agree() {
+    for (columns, lanes, steps) in [(40, 4, 3), (600, 32, 2), (16, 3, 5), (17, 300, 2)] {
+        let rows = lanes * steps;
+        let len = rows * columns;
+        for dtype in [Dtype::F32, Dtype::U16, Dtype::I8] {
+            let mut rng = Rng(columns);
+            let mut sketch = Sketch::default();
+            let x = sketch.slot(&[rows, columns], Dtype::F32, rng.tensor(len, Rng::wild));
+            let row = Form::new(0, &[(1, 1), (var::RED, lanes as i64)]);
+            let read = sketch.read(x, &[rows, columns], &[row.clone(), out(0)], 0);
+            let mut sum = body(
+                &[columns, lanes],
+                dtype,
+                vec![read],
+                &[],
+                vec![Op::IAdd(0, 1)],
+            );
+            sketch.push(fold(sum.clone(), &[steps], Init::Word(1)));
+            sum.values = vec![row, Form::new(3, &[(0, 5)])];
+            sum.ops = vec![Op::Xor(1, 2), Op::FAdd(4, 0), Op::ISub(5, 3)];
+            let start = sketch.read(x, &[rows, columns], &[out(1), out(0)], 0);
+            sketch.push(fold(sum, &[steps], Init::Read(start)));
+            agree(&sketch.finish(), &format!("{columns} x {lanes} x {steps}"));
+        }
+    }
+}
+
 /// A chain in which every value is read late, so that a buffer given away early shows.
 #[test]
 fn reused_buffers_keep_what_is_still_read() {

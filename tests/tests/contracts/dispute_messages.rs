@@ -10,12 +10,17 @@ use lockstep_interface::dispute::{
 use lockstep_interface::escrow::{self, Cancel};
 use lockstep_interface::{DisputeId, Message, BURN_ACCOUNT};
 use lockstep_protocol::eval::Blob;
-use lockstep_protocol::game::{Move, Phase, Refusal, Side};
+use lockstep_protocol::game::{File, Move, Phase, Refusal, Side};
 use lockstep_protocol::player::{self, Evidence, FileId};
-use lockstep_protocol::rehearsal::{honest_challenger, honest_defender, Own, Run};
-use lockstep_protocol::tree;
+use lockstep_protocol::program::Node;
+use lockstep_protocol::rehearsal::sample::{run, SHAPES};
+use lockstep_protocol::rehearsal::{honest_challenger, honest_defender, Fault, Own, Run};
+use lockstep_protocol::task::Dataset;
+use lockstep_protocol::tree::{self, Span};
 use lockstep_tests::life::{commit, open, TERMS};
 use lockstep_tests::{Job, World};
+use std::convert::Infallible;
+use std::sync::Arc;
 
 /// A dispute of a right commitment.
 struct Scene {
@@ -318,11 +323,7 @@ fn a_true_trace_cannot_be_opened_under_a_wrong_checkpoint() {
 
 #[test]
 fn the_entry_before_is_opened_exactly_when_it_is_owed() {
-    let fault = lockstep_protocol::rehearsal::Fault::Checkpoint { segment: 32 };
-    let claim = lockstep_protocol::rehearsal::sample::run(
-        lockstep_protocol::rehearsal::sample::SHAPES[0],
-        Some(fault),
-    );
+    let claim = run(SHAPES[0], Some(Fault::Checkpoint { segment: 32 }));
     let scene = at_open_steps(&claim);
     let right = scene.defence(&claim).mv;
     let Move::OpenSteps { left, root, last } = right.clone() else {
@@ -355,60 +356,74 @@ fn the_entry_before_is_opened_exactly_when_it_is_owed() {
     assert_eq!(refused, Err(Refusal::WrongLeft));
 }
 
-/// A solver whose tensor hashes only the right part of a file that should be longer.
+/// A solver whose node trace has the hash of a right but too short tensor at node 10.
 struct Truncated<'a>(Own<'a>);
 
-impl Evidence for Truncated<'_> {
-    type Error = std::convert::Infallible;
+impl Truncated<'_> {
+    fn prefix(&self) -> Vec<u8> {
+        let tensor = FileId::Tensor { step: 0, node: 10 };
+        self.0.run.bytes(tensor)[..2048].to_vec()
+    }
+}
 
-    fn file(&mut self, id: FileId) -> Result<Blob, Self::Error> {
-        let file = self.0.file(id)?;
-        let bytes = (*file).as_ref();
-        Ok(match id {
-            FileId::Nodes { .. } => {
-                let mut nodes = bytes.to_vec();
-                let tensor = self.0.file(FileId::Tensor { step: 0, node: 10 })?;
-                let short = &(*tensor).as_ref()[..2048];
-                nodes[320..352].copy_from_slice(&tree::hash(short));
-                std::sync::Arc::new(nodes)
-            }
-            FileId::Tensor { node: 10, .. } => std::sync::Arc::new(bytes[..2048].to_vec()),
-            _ => file,
-        })
+impl Evidence for Truncated<'_> {
+    type Error = Infallible;
+
+    fn file(&mut self, id: FileId) -> Result<Blob, Infallible> {
+        let FileId::Nodes { .. } = id else {
+            return self.0.file(id);
+        };
+        let mut nodes = self.0.run.bytes(id);
+        nodes[320..352].copy_from_slice(&tree::hash(&self.prefix()));
+        Ok(Arc::new(nodes))
     }
 
-    fn node(&self, index: u32) -> lockstep_protocol::program::Node {
+    fn node(&self, index: u32) -> Node {
         self.0.node(index)
     }
 
-    fn datasets(&self) -> Vec<lockstep_protocol::task::Dataset> {
+    fn datasets(&self) -> Vec<Dataset> {
         self.0.datasets()
     }
 }
 
 #[test]
-fn a_tensor_entry_that_hashes_only_a_right_prefix_loses() {
-    let fault = lockstep_protocol::rehearsal::Fault::Step { step: 0 };
-    let shape = lockstep_protocol::rehearsal::sample::SHAPES[0];
-    let claim = lockstep_protocol::rehearsal::sample::run(shape, Some(fault));
+fn a_tensor_entry_that_hashes_only_a_right_prefix_cannot_be_revealed() {
+    let claim = run(SHAPES[0], Some(Fault::Step { step: 0 }));
     let scene = scene(&claim);
     let mut lie = Truncated(Own::new(&claim));
+    let short = lie.prefix();
+    let whole = Span::whole(short.len() as u64);
+    let reveals = [
+        tree::prove_frontier(&short, whole).concat(),
+        [tree::prove_frontier(&short, whole), vec![[0; 32]]]
+            .concat()
+            .concat(),
+        claim.bytes(FileId::Tensor { step: 0, node: 10 }),
+        short,
+    ];
     let mut challenge = honest_challenger(honest(), None);
-    let mut on_tensor = false;
     let outcome = scene.world.play(
         scene.id,
         |game| {
-            on_tensor |= game.search.file == lockstep_protocol::game::File::Tensor;
-            player::defend(game, &mut lie).unwrap_or_else(|e| match e {})
+            if game.search.file != File::Tensor {
+                return player::defend(game, &mut lie).unwrap_or_else(|e| match e {});
+            }
+            for reveal in &reveals {
+                let refused = scene.world.make(scene.id, Move::Reveal(reveal.clone()));
+                assert_eq!(refused, Err(Refusal::WrongBytes));
+            }
+            None
         },
         |game, revealed| match game.phase {
-            // The claimed nodes differ from the true ones, so the honest choice is the nodes.
+            // The nodes of the claim differ from the true ones.
             Phase::Choose => Some(Move::DisputeNodes),
             _ => challenge(game, revealed),
         },
     );
     assert_eq!(outcome.winner, Side::Challenger);
-    assert!(on_tensor, "the game came to the tensor");
+    let search = scene.world.dispute(scene.id).game.search;
+    assert_eq!(search.file, File::Tensor, "the game came to the tensor");
     scene.world.check_books();
 }
 

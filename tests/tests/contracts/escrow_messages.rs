@@ -183,7 +183,7 @@ fn the_largest_amounts_that_terms_may_name_do_not_overflow() {
 fn specifications_that_make_no_task_are_refused() {
     let world = World::new();
     let submitter = world.person("submitter");
-    let mut refuse = |fault, change: &dyn Fn(&mut lockstep_protocol::task::TaskSpec)| {
+    let refuse = |fault, change: &dyn Fn(&mut lockstep_protocol::task::TaskSpec)| {
         let mut message = submit(TERMS);
         change(&mut message.task.spec);
         let refused = world.tell(&submitter, TERMS.reward_ceiling, &message);

@@ -1,7 +1,6 @@
 //! Whole games through the real contract. Every move is checked against the protocol's own game.
 
 use crate::{honest, wrong};
-use lockstep_agent::keys::Signer;
 use lockstep_interface::escrow::Cancel;
 use lockstep_protocol::game::{File, Game, Move, Outcome, Phase, Reason, Side};
 use lockstep_protocol::random::{self, Rng, Size};
@@ -22,7 +21,7 @@ fn dispute(
     challenger: impl FnMut(&Game, &[u8]) -> Option<Move>,
 ) -> Outcome {
     let (solver, disputer) = (world.person("solver"), world.person("challenger"));
-    let before = (wealth(world, &solver), wealth(world, &disputer));
+    let before = (world.wealth(&solver), world.wealth(&disputer));
     let (job, attempt) = world.committed(claim, TERMS);
     let price = world.attempt_record(&job, attempt).price as i128;
     let id = world.open(&job, attempt, &disputer, claim);
@@ -37,8 +36,8 @@ fn dispute(
     world.clear(&job);
     world.check_empty();
     let gains = (
-        wealth(world, &solver) - before.0,
-        wealth(world, &disputer) - before.1,
+        world.wealth(&solver) - before.0,
+        world.wealth(&disputer) - before.1,
     );
     let (bond, stake) = (TERMS.bond as i128, TERMS.stake as i128);
     let expected = match outcome.winner {
@@ -47,14 +46,6 @@ fn dispute(
     };
     assert_eq!(gains, expected, "{outcome:?}");
     outcome
-}
-
-/// Spendable money, stake and storage deposits.
-fn wealth(world: &World, who: &Signer) -> i128 {
-    let account = who.account();
-    let staker = world.contracts().staker(account).unwrap();
-    let stake = staker.free + staker.locked + staker.unbonding;
-    (world.free(&account) + stake) as i128 + world.deposit(&account)
 }
 
 /// Plants every error of the sample task whose number is `part` modulo `parts`.
@@ -111,7 +102,14 @@ fn an_honest_defender_wins_against_any_selections_on_every_level() {
             honest_defender(honest()),
             |game, revealed| {
                 files.insert(game.search.file as u8);
-                Some(random_selection(game, revealed, &mut rng))
+                // Nodes 7 and 8 are folds with long traces, which chance alone seldom picks.
+                match game.search.file {
+                    File::Nodes if seed % 2 == 0 => towards(Target {
+                        node: 7 + (seed / 2 % 2) as u32,
+                        ..Target::default()
+                    })(game, revealed),
+                    _ => Some(random_selection(game, revealed, &mut rng)),
+                }
             },
         );
         assert_eq!(outcome.winner, Side::Defender, "{seed}");

@@ -50,9 +50,9 @@ fn every_move_of_a_game_costs_under_two_percent_of_an_extrinsic() {
     world.clear(&job);
 
     let fault = Fault::Element {
-        step: 35,
+        step: 3,
         node: 2,
-        element: 1199,
+        element: 77,
     };
     let state = Fault::State { step: 35, slot: 0 };
     for fault in [fault, state] {
@@ -78,50 +78,53 @@ fn a_maximal_node_is_proven_in_one_call() {
     let truth = Run::new(case.clone(), 2, 1, None);
     let world = World::new();
     let challenger = world.person("challenger");
-    // The first entry of a chunk, so that the entry before it has to be opened too.
-    let r = programs::LONG - 256;
-
-    let (job, attempt) = world.committed(&truth, TERMS);
-    let id = world.open(&job, attempt, &challenger, &truth);
-    let target = Target {
-        segment: 1,
-        node: programs::MAXIMAL,
-        r: r as u32,
-        ..Target::default()
-    };
-    let mut defend = honest_defender(&truth);
-    let mut proof = 0;
-    let outcome = world.play(
-        id,
-        |game| {
-            let mv = defend(game)?;
-            if let Move::Prove { left, operands, .. } = &mv {
-                assert!(left.is_some() && operands.iter().all(Option::is_some));
-                assert_eq!(operands.len(), 8);
-                let position = game.position;
-                proof = Play {
-                    dispute: id,
-                    position,
-                    mv: mv.clone(),
+    // The first step reads the initial value. Step 256 is the first entry of a chunk, so that the
+    // entry before it has to be opened instead.
+    for r in [0, 256] {
+        let (job, attempt) = world.committed(&truth, TERMS);
+        let id = world.open(&job, attempt, &challenger, &truth);
+        let target = Target {
+            segment: 1,
+            node: programs::MAXIMAL,
+            r,
+            ..Target::default()
+        };
+        let mut defend = honest_defender(&truth);
+        let mut proof = 0;
+        let outcome = world.play(
+            id,
+            |game| {
+                let mv = defend(game)?;
+                if let Move::Prove { left, operands, .. } = &mv {
+                    assert_eq!(operands.len(), 8);
+                    let opened = operands.iter().flatten().count();
+                    assert_eq!((opened, left.is_some()), (8 - usize::from(r > 0), r > 0));
+                    let position = game.position;
+                    proof = Play {
+                        dispute: id,
+                        position,
+                        mv: mv.clone(),
+                    }
+                    .call()
+                    .len();
                 }
-                .call()
-                .len();
-            }
-            Some(mv)
-        },
-        towards(target),
-    );
-    assert_eq!(outcome.reason, Reason::Proven);
-    println!("proof of the maximal node: {proof} bytes, bound {bound:?}");
-    assert!(proof > 20_000 && proof as u64 <= bound.bytes);
-    world.finalize(&job, attempt);
-    world.clear(&job);
+                Some(mv)
+            },
+            towards(target),
+        );
+        assert_eq!(outcome.reason, Reason::Proven);
+        println!("proof of the maximal node, step {r}: {proof} bytes, bound {bound:?}");
+        assert!(proof > 20_000 && proof as u64 <= bound.bytes);
+        world.finalize(&job, attempt);
+        world.clear(&job);
+    }
 
+    // The last step that is taken: what comes after does not wash the error out.
     let fault = Fault::Accumulator {
         step: 0,
         node: programs::MAXIMAL,
         element: 0,
-        r,
+        r: 511,
     };
     let liar = Run::new(case, 2, 1, Some(fault));
     let (job, attempt) = world.committed(&liar, TERMS);

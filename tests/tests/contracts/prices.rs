@@ -129,9 +129,7 @@ fn a_missed_deadline_costs_at_least_what_a_later_price_may_cost_the_submitter() 
         let second = world.attempt_by(&job, &world.person("second"), honest());
         world.finalize(&job, second);
         let paid = world.attempt_record(&job, second).price;
-        let refund = world
-            .ask(&submitter, 0, &WithdrawRefund { task: job.id })
-            .unwrap();
+        let refund = world.task(&job).owed;
         assert_eq!(refund, compensation + TERMS.reward_ceiling - paid);
         assert!(
             TERMS.reward_ceiling - refund <= price,
@@ -146,7 +144,7 @@ fn a_missed_deadline_costs_at_least_what_a_later_price_may_cost_the_submitter() 
 fn a_task_whose_open_time_is_used_up_is_refunded_instead_of_reopened() {
     let world = World::new();
     let (submitter, solver) = (world.person("submitter"), world.person("solver"));
-    let before = world.free(&submitter.account());
+    let before = world.wealth(&submitter);
     let job = world.submit(&honest().spec, TERMS);
     world.stake(&solver, TERMS.stake);
     world.wait_until(opened_at(&world, &job) + TERMS.open);
@@ -161,7 +159,7 @@ fn a_task_whose_open_time_is_used_up_is_refunded_instead_of_reopened() {
     let refund = WithdrawRefund { task: job.id };
     assert_eq!(world.ask(&submitter, 0, &refund), Ok(TERMS.reward_ceiling));
     world.clear(&job);
-    assert_eq!(world.free(&submitter.account()), before);
+    assert_eq!(world.wealth(&submitter), before);
     world.check_empty();
 }
 
@@ -192,10 +190,10 @@ fn a_task_proven_wrong_is_open_again_at_the_price_it_had() {
 fn a_cancelled_task_refunds_everything() {
     let world = World::new();
     let submitter = world.person("submitter");
-    let before = world.free(&submitter.account());
+    let before = world.wealth(&submitter);
     let job = world.submit(&honest().spec, TERMS);
     world.tell(&submitter, 0, &Cancel { task: job.id }).unwrap();
     world.clear(&job);
-    assert_eq!(world.free(&submitter.account()), before);
+    assert_eq!(world.wealth(&submitter), before);
     world.check_empty();
 }

@@ -75,10 +75,7 @@ fn every_challenger_plays_on_after_the_first_has_won_and_all_share_equally() {
     let world = World::new();
     let (job, attempt) = world.committed(wrong(), TERMS);
     let people = challengers(&world, 3);
-    let before: Vec<_> = people
-        .iter()
-        .map(|who| world.free(&who.account()))
-        .collect();
+    let before: Vec<_> = people.iter().map(|who| world.wealth(who)).collect();
     let opened: Vec<_> = people
         .iter()
         .map(|who| world.open(&job, attempt, who, wrong()))
@@ -110,7 +107,7 @@ fn every_challenger_plays_on_after_the_first_has_won_and_all_share_equally() {
     }
     world.clear(&job);
     for (who, before) in people.iter().zip(before) {
-        assert_eq!(world.free(&who.account()), before + pool / 3);
+        assert_eq!(world.wealth(who), before + (pool / 3) as i128);
     }
     world.check_empty();
 }
@@ -260,15 +257,15 @@ fn a_solver_cannot_unbond_its_way_out_of_a_slash() {
 fn a_solver_that_convicts_itself_loses_what_burns_and_what_compensates() {
     let world = World::new();
     let (solver, sybil) = (world.person("solver"), world.person("sybil"));
-    let before = world.free(&solver.account()) + world.free(&sybil.account());
+    let before = world.wealth(&solver) + world.wealth(&sybil);
     let (job, attempt) = world.committed(wrong(), TERMS);
     let dispute = world.open(&job, attempt, &sybil, wrong());
     world.time_out(dispute);
     let cancel = Cancel { task: job.id };
     world.tell(&world.person("submitter"), 0, &cancel).unwrap();
     world.clear(&job);
-    let after = world.free(&solver.account()) + world.free(&sybil.account());
+    let after = world.wealth(&solver) + world.wealth(&sybil);
     let (burned, compensation, _) = parts(&TERMS);
-    assert_eq!(before - after, burned + compensation);
+    assert_eq!(before - after, (burned + compensation) as i128);
     world.check_empty();
 }

@@ -19,9 +19,8 @@ fn stalling_sybils_end_poorer_by_their_bonds_and_the_solver_richer() {
     let people: Vec<_> = (0..SYBILS)
         .map(|k| world.person(&format!("sybil{k}")))
         .collect();
-    let wealth = |account| world.free(&account) as i128 + world.deposit(&account);
-    let before: Vec<_> = people.iter().map(|who| wealth(who.account())).collect();
-    let start = wealth(solver.account());
+    let before: Vec<_> = people.iter().map(|who| world.wealth(who)).collect();
+    let start = world.wealth(&solver);
 
     // All disputes are open at once. The solver answers each one when it is its turn, the sybils
     // stop answering at different depths.
@@ -62,7 +61,7 @@ fn stalling_sybils_end_poorer_by_their_bonds_and_the_solver_richer() {
                 let refused = world.tell(&solver, 0, &finalize);
                 assert_eq!(refused, Err(escrow::Error::Challenged));
             }
-            late_claim(&world, *dispute);
+            world.time_out(*dispute);
         }
         upheld += u32::from(world.dispute(*dispute).game.winner() == Some(Side::Defender));
     }
@@ -71,23 +70,11 @@ fn stalling_sybils_end_poorer_by_their_bonds_and_the_solver_richer() {
     let price = world.attempt_record(&job, attempt).price;
     world.clear(&job);
     for (who, before) in people.iter().zip(before) {
-        assert_eq!(wealth(who.account()), before - TERMS.bond as i128);
+        assert_eq!(world.wealth(who), before - TERMS.bond as i128);
     }
     let earned = u128::from(SYBILS) * (TERMS.bond * LOST_BOND_SOLVER / 100);
-    assert_eq!(wealth(solver.account()), start + (price + earned) as i128);
+    assert_eq!(world.wealth(&solver), start + (price + earned) as i128);
     world.check_empty();
-}
-
-/// Claims a timeout, however long ago the clock has expired.
-fn late_claim(world: &World, dispute: u64) {
-    let record = world.dispute(dispute);
-    let turn = record.game.turn().expect("the game goes on");
-    let end = record.clocks.since + record.clocks.left(turn);
-    if world.now().time <= end {
-        world.wait_until(end + 1);
-    }
-    let claim = lockstep_interface::dispute::ClaimTimeout { dispute };
-    world.tell(&world.person("solver"), 0, &claim).unwrap();
 }
 
 #[test]
@@ -115,7 +102,7 @@ fn drowning_a_solver_costs_more_bonds_than_it_can_lose() {
         world.make(*dispute, mv).expect("the solver is in time");
     }
     for dispute in &opened {
-        late_claim(&world, *dispute);
+        world.time_out(*dispute);
         world
             .tell(&solver, 0, &Withdraw { dispute: *dispute })
             .unwrap();

@@ -344,12 +344,7 @@ impl Contracts {
     ///
     /// # Errors
     /// When the chain cannot be reached or has no such event.
-    pub fn published(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-        from: u32,
-    ) -> Result<Published, Error> {
+    pub fn published(&self, task: TaskId, attempt: Attempt, from: u32) -> Result<Published, Error> {
         let events = self.escrow_events(from)?;
         let found = events.into_iter().find_map(|(_, event)| match event {
             escrow::Event::Committed {

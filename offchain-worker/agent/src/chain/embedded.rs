@@ -216,9 +216,7 @@ impl Chain for Embedded {
     fn estimate(&self, from: &Account, call: &Call) -> Result<Estimate, Error> {
         self.with(|state| {
             let time = self.next(state).time;
-            let result = state.dry(time, || {
-                execute(from, call, extrinsic_limit(), None)
-            });
+            let result = state.dry(time, || execute(from, call, extrinsic_limit(), None));
             let output = result.result.map_err(|e| Error::Failed(describe(e)))?;
             Ok(Estimate {
                 weight: from_gas(result.gas_required),

@@ -170,7 +170,9 @@ impl Challenger {
         let withheld = match checking.advance(device, &trace, observer) {
             Ok(verdict) => {
                 if let (Some(segment), None | Some(Verdict::Clean)) = (under_check, &verdict) {
-                    self.worker.local.record_checked(task, number, &trace, segment)?;
+                    self.worker
+                        .local
+                        .record_checked(task, number, &trace, segment)?;
                 }
                 if let Some(verdict) = verdict {
                     self.checking = None;

@@ -225,7 +225,7 @@ impl Solver {
             training.segment(observer)?;
             return Ok(Action::Trained {
                 task: id,
-                done: training.checkpoints().len() as u32,
+                done: training.done(),
                 of: fetched.workload.spec.segments(),
             });
         }

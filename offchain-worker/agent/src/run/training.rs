@@ -7,7 +7,9 @@ use crate::local::Local;
 use crate::store::Store;
 use lockstep_engine::Engine;
 use lockstep_protocol::Hash;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Hears how far a run is, and may stop it.
@@ -36,7 +38,9 @@ pub struct Training {
     fault: Option<Fault>,
     key: Hash,
     checkpoints: Vec<Hash>,
-    /// Whether the engine's state is that at the end of the last checkpoint.
+    /// The checkpoint after those, which is being stored while the next segment runs.
+    saving: Option<JoinHandle<Result<Hash, Error>>>,
+    /// Whether the engine's state is that at the end of the last segment.
     loaded: bool,
     spent: Spent,
 }
@@ -46,7 +50,7 @@ pub struct Training {
 pub struct Spent {
     /// Computing steps.
     pub compute: Duration,
-    /// Hashing and storing checkpoints.
+    /// Waiting for checkpoints to be hashed and stored.
     pub commit: Duration,
 }
 
@@ -73,12 +77,18 @@ impl Training {
             fault,
             key,
             checkpoints,
+            saving: None,
             loaded: false,
             spent: Spent::default(),
         })
     }
 
-    /// The state hashes of the segments done so far.
+    /// Segments that have been run; the last may not be stored yet.
+    pub fn done(&self) -> u32 {
+        self.checkpoints.len() as u32 + self.saving.is_some() as u32
+    }
+
+    /// The state hashes of the segments that are stored.
     pub fn checkpoints(&self) -> &[Hash] {
         &self.checkpoints
     }
@@ -103,8 +113,9 @@ impl Training {
         self.engine.name()
     }
 
-    /// Runs the next segment, stores its last state and remembers it. Nothing to do when the run
-    /// is finished.
+    /// Runs the next segment. Its last state is hashed, stored and remembered while the one after
+    /// it runs; that of the last segment, before this returns. Nothing to do when the run is
+    /// finished.
     ///
     /// # Errors
     /// When the observer stops it, or the store or the database fails; what was done before stays.
@@ -113,10 +124,11 @@ impl Training {
             return Ok(());
         }
         if !self.loaded {
+            self.settle()?;
             self.load()?;
         }
         let spec = &self.workload.spec;
-        let segment = self.checkpoints.len() as u32;
+        let (segment, segments) = (self.done(), spec.segments());
         let first = spec.first_step(segment);
         // The state leaves the checkpoint here; an interruption must load it again.
         self.loaded = false;
@@ -128,12 +140,41 @@ impl Training {
                 return Err(Error::Interrupted);
             }
         }
-        let start = Instant::now();
-        let state = save_state(&self.store, &self.engine.state())?;
-        self.local.record_checkpoint(&self.key, segment, &state)?;
-        self.spent.commit += start.elapsed();
-        self.checkpoints.push(state);
+        self.settle()?;
+        self.save(segment);
         self.loaded = true;
+        if segment + 1 == segments {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Begins to store the engine's state as the checkpoint of `segment`.
+    fn save(&mut self, segment: u32) {
+        let start = Instant::now();
+        let state: Vec<Vec<u8>> = self.engine.state().iter().map(|t| t.to_vec()).collect();
+        let (store, local, key) = (self.store.clone(), self.local.clone(), self.key);
+        self.saving = Some(std::thread::spawn(move || {
+            let tensors: Vec<&[u8]> = state.iter().map(Vec::as_slice).collect();
+            let hash = save_state(&store, &tensors)?;
+            local.record_checkpoint(&key, segment, &hash)?;
+            Ok(hash)
+        }));
+        self.spent.commit += start.elapsed();
+    }
+
+    /// Waits for the checkpoint that is being stored.
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(saving) = self.saving.take() else {
+            return Ok(());
+        };
+        let start = Instant::now();
+        let saved = saving.join().unwrap_or_else(|panic| resume_unwind(panic));
+        self.spent.commit += start.elapsed();
+        if saved.is_err() {
+            self.loaded = false;
+        }
+        self.checkpoints.push(saved?);
         Ok(())
     }
 
@@ -155,6 +196,15 @@ impl Training {
         self.engine.load(&state)?;
         self.loaded = true;
         Ok(())
+    }
+}
+
+impl Drop for Training {
+    fn drop(&mut self) {
+        if let Some(saving) = self.saving.take() {
+            // Whoever resumes the run finds what was stored, and runs the rest again.
+            let _ = saving.join();
+        }
     }
 }
 

@@ -103,11 +103,7 @@ pub fn state_file(tensors: &[&[u8]]) -> Vec<u8> {
 /// # Errors
 /// When the store refuses.
 pub fn save_state(store: &Store, tensors: &[&[u8]]) -> Result<Hash, store::Error> {
-    let mut file = Vec::with_capacity(tensors.len() * 32);
-    for tensor in tensors {
-        file.extend(store.put(tensor)?);
-    }
-    store.put(&file)
+    store.put(&store.put_all(tensors)?.concat())
 }
 
 /// The tensors of a state, in slot order.

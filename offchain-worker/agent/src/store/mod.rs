@@ -8,12 +8,13 @@ pub mod tensors;
 
 pub use error::Error;
 
+use futures::future::try_join_all;
 use futures::StreamExt;
 use lockstep_protocol::program::{Node, Program};
 use lockstep_protocol::Hash;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, PutPayload};
+use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use scale::{Decode, Encode};
 use std::path::Path;
 use std::sync::Arc;
@@ -89,6 +90,23 @@ impl Store {
         let hash = *blake3::hash(bytes).as_bytes();
         self.put_named("blobs", &hash, bytes)?;
         Ok(hash)
+    }
+
+    /// As [`Store::put`], for several objects at once; their hashes in the same order.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn put_all(&self, objects: &[&[u8]]) -> Result<Vec<Hash>, Error> {
+        let hashes: Vec<Hash> = objects
+            .iter()
+            .map(|bytes| *blake3::hash(bytes).as_bytes())
+            .collect();
+        let writes = hashes
+            .iter()
+            .zip(objects)
+            .map(|(hash, bytes)| self.write("blobs", hash, bytes));
+        self.runtime.block_on(try_join_all(writes))?;
+        Ok(hashes)
     }
 
     /// The object with this hash, of any length.
@@ -175,7 +193,8 @@ impl Store {
 
     fn read_program(&self, root: &Hash, nodes: u32, slots: u32) -> Result<Program, Error> {
         let object = || hex::encode(root);
-        let (bytes, _) = self.fetch(&self.path("programs", root), root, None)?;
+        let path = self.path("programs", root);
+        let (bytes, _) = self.runtime.block_on(self.fetch(&path, root, None))?;
         let nodes_found = lockstep_protocol::encoding::decode_canonical::<Vec<Node>>(&bytes)
             .map_err(|reason| Error::Malformed {
                 object: object(),
@@ -199,19 +218,29 @@ impl Store {
     }
 
     fn put_named(&self, kind: &str, name: &Hash, bytes: &[u8]) -> Result<(), Error> {
+        self.runtime.block_on(self.write(kind, name, bytes))
+    }
+
+    /// Writes an object unless an undamaged one is there.
+    async fn write(&self, kind: &str, name: &Hash, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path(kind, name);
-        let head = self.runtime.block_on(self.objects.head(&path));
-        if head.is_ok_and(|meta| meta.size == bytes.len() as u64) {
-            let there = self.fetch(&path, name, Some(bytes.len() as u64));
-            if there.is_ok_and(|(there, _)| there == bytes) {
-                return Ok(());
-            }
-        }
         let payload = PutPayload::from(bytes.to_vec());
-        self.runtime
-            .block_on(self.objects.put(&path, payload))
-            .map_err(|e| self.error(&path, e))?;
-        Ok(())
+        let fresh = PutOptions::from(PutMode::Create);
+        match self.objects.put_opts(&path, payload.clone(), fresh).await {
+            Ok(_) => return Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                let there = self.fetch(&path, name, Some(bytes.len() as u64)).await;
+                if there.is_ok_and(|(there, _)| there == bytes) {
+                    return Ok(());
+                }
+            }
+            // Some stores cannot tell whether an object is there; they write it again.
+            Err(object_store::Error::NotImplemented | object_store::Error::NotSupported { .. }) => {
+            }
+            Err(e) => return Err(self.error(&path, e)),
+        }
+        let put = self.objects.put(&path, payload).await;
+        put.map(drop).map_err(|e| self.error(&path, e))
     }
 
     fn read(&self, kind: &str, hash: &Hash, len: Option<u64>) -> Result<Vec<u8>, Error> {
@@ -234,7 +263,8 @@ impl Store {
     }
 
     fn read_own(&self, kind: &str, hash: &Hash, len: Option<u64>) -> Result<Vec<u8>, Error> {
-        let (bytes, found) = self.fetch(&self.path(kind, hash), hash, len)?;
+        let path = self.path(kind, hash);
+        let (bytes, found) = self.runtime.block_on(self.fetch(&path, hash, len))?;
         if found != *hash {
             return Err(self.corrupt(kind, hash));
         }
@@ -242,49 +272,47 @@ impl Store {
     }
 
     /// The object's bytes, at most `len` of them, and their hash, taken as they arrive.
-    fn fetch(
+    async fn fetch(
         &self,
         path: &ObjectPath,
         name: &Hash,
         len: Option<u64>,
     ) -> Result<(Vec<u8>, Hash), Error> {
-        self.runtime.block_on(async {
-            let found = self
-                .objects
-                .get(path)
-                .await
-                .map_err(|e| self.error(path, e))?;
-            let size = found.meta.size;
-            let wrong = |got| Error::Length {
+        let found = self
+            .objects
+            .get(path)
+            .await
+            .map_err(|e| self.error(path, e))?;
+        let size = found.meta.size;
+        let wrong = |got| Error::Length {
+            object: hex::encode(name),
+            want: len.unwrap_or(size),
+            got,
+        };
+        if len.is_some_and(|len| len != size) {
+            return Err(wrong(size));
+        }
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(size as usize)
+            .map_err(|_| Error::Memory {
                 object: hex::encode(name),
-                want: len.unwrap_or(size),
-                got,
-            };
-            if len.is_some_and(|len| len != size) {
-                return Err(wrong(size));
-            }
-            let mut bytes = Vec::new();
-            bytes
-                .try_reserve_exact(size as usize)
-                .map_err(|_| Error::Memory {
-                    object: hex::encode(name),
-                    bytes: size,
-                })?;
-            let mut hasher = blake3::Hasher::new();
-            let mut stream = found.into_stream();
-            while let Some(part) = stream.next().await {
-                let part = part.map_err(|e| self.error(path, e))?;
-                hasher.update(&part);
-                bytes.extend_from_slice(&part);
-                if bytes.len() as u64 > size {
-                    return Err(wrong(bytes.len() as u64));
-                }
-            }
-            if bytes.len() as u64 != size {
+                bytes: size,
+            })?;
+        let mut hasher = blake3::Hasher::new();
+        let mut stream = found.into_stream();
+        while let Some(part) = stream.next().await {
+            let part = part.map_err(|e| self.error(path, e))?;
+            hasher.update(&part);
+            bytes.extend_from_slice(&part);
+            if bytes.len() as u64 > size {
                 return Err(wrong(bytes.len() as u64));
             }
-            Ok((bytes, *hasher.finalize().as_bytes()))
-        })
+        }
+        if bytes.len() as u64 != size {
+            return Err(wrong(bytes.len() as u64));
+        }
+        Ok((bytes, *hasher.finalize().as_bytes()))
     }
 
     fn path(&self, kind: &str, hash: &Hash) -> ObjectPath {

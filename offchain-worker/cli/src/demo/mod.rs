@@ -167,6 +167,10 @@ fn honest(
     }
 
     let worker = stage.worker(Person::Submitter);
+    let record = stage
+        .contracts
+        .task(task)?
+        .context("the settled task is on chain")?;
     let claim = result::claim(&worker.contracts, task, 1, &record)?;
     let outcome = result::final_state(&worker.contracts, &worker.store, task, &record, &claim)?;
     let score = recipe::evaluate(&made.task, &outcome.state, stage.device)?;

@@ -175,7 +175,8 @@ impl Stage {
     pub fn retire(&self, say: &Narrator) -> Result<()> {
         let (solver, cheat) = (self.signer(Person::Solver), self.signer(Person::Cheat));
         let amount = self.contracts.staker(solver.account())?.free;
-        self.contracts.stake(solver, 0, &stake::RequestUnbond { amount })?;
+        self.contracts
+            .stake(solver, 0, &stake::RequestUnbond { amount })?;
         self.chain.advance(UNBONDING + 1)?;
         self.contracts.stake(solver, 0, &stake::Withdraw {})?;
         self.contracts.stake(cheat, 0, &stake::Withdraw {})?;

@@ -277,7 +277,11 @@ fn value(dtype: Dtype, bits: u32) -> String {
         Dtype::F32 => {
             let x = f32::from_bits(bits);
             let plain = x == 0.0 || (1e-3..1e6).contains(&x.abs());
-            let shown = if plain { x.to_string() } else { format!("{x:e}") };
+            let shown = if plain {
+                x.to_string()
+            } else {
+                format!("{x:e}")
+            };
             format!("{shown} ({bits:08x})")
         }
         Dtype::I32 => (bits as i32).to_string(),

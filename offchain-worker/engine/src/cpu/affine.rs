@@ -434,3 +434,55 @@ pub fn word(dtype: Dtype, bits: u32) -> i64 {
         _ => bits as i32 as i64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_the_positions_that_hold() {
+        for pace in -4..=4 {
+            for from in -9..=9 {
+                for (lo, hi) in [(0, 1), (0, 5), (-3, 2), (4, i64::MAX), (i64::MIN, -1)] {
+                    let range = Range { lo, hi };
+                    let (start, end) = range.span(from, pace, 7);
+                    let inside: Vec<i64> =
+                        (0..7).filter(|i| range.holds(from + pace * i)).collect();
+                    let span: Vec<i64> = (start as i64..end as i64).collect();
+                    assert_eq!(span, inside, "{from} + {pace} * i in {lo}..{hi}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn merged_parts_add_the_same_at_every_point() {
+        let unit = |offset: i64, position: i64| {
+            let mut point = Point {
+                offset,
+                ..Point::default()
+            };
+            point.positions[0] = position;
+            point
+        };
+        for (extents, units) in [
+            (vec![3, 4, 5], vec![unit(20, 0), unit(5, 0), unit(1, 0)]),
+            (vec![3, 1, 5], vec![unit(5, 2), unit(9, 9), unit(1, 0)]),
+            (vec![2, 3, 4], vec![unit(0, 0), unit(0, 0), unit(1, -1)]),
+            (vec![2, 3, 4], vec![unit(1, 12), unit(0, 4), unit(0, 1)]),
+            (vec![2, 3], vec![unit(0, 0), unit(0, 0)]),
+        ] {
+            let plain = Side { extents, units };
+            let mut merged = plain.clone();
+            merged.merge();
+            assert!(merged.extents.len() <= plain.extents.len());
+            for index in 0..plain.extents.iter().product::<i64>() as u64 {
+                assert_eq!(
+                    merged.point(index),
+                    plain.point(index),
+                    "{plain:?} at {index}"
+                );
+            }
+        }
+    }
+}

@@ -5,10 +5,11 @@
 //! steps are taken in ascending order, each for all elements at once. Every element sees exactly
 //! the chain of operations that the protocol defines.
 
-use super::affine::{row_major, word, Domain, Load, Place, Point, Side};
-use super::buffer::{view, view_mut, Buffer, Plain};
+use super::affine::{word, Domain, Load, Place, Point, Side};
+use super::buffer::{view, view_mut, Buffer};
 use super::exec;
 use super::memory::Values;
+use super::order::{layout, order, rearrange};
 use super::scatter::Scatter;
 use super::simd::Simd;
 use super::tape::{self, narrow, Code, Instr, Slot, Tape};
@@ -22,9 +23,6 @@ use std::ops::Range as Span;
 const SCRATCH_WORDS: usize = 32 << 10;
 /// Fewest and most points of a tile.
 const TILE: std::ops::RangeInclusive<usize> = 64..=1024;
-/// Work, in instructions times points, that is worth a task of its own.
-const TASK_WORK: u64 = 1 << 16;
-
 /// A map or fold made ready for the block interpreter.
 pub struct Block {
     dtype: Dtype,
@@ -237,6 +235,18 @@ impl Block {
         }
     }
 
+    /// Instructions of one evaluation, loads included.
+    fn instrs(&self) -> u64 {
+        (self.tape.before.len() + self.tape.after.len() + 2 * self.reads.len()) as u64
+    }
+
+    /// Whether the work may be worth more than one task of `grain`.
+    pub fn divisible(&self, grain: u64) -> bool {
+        let steps = self.fold.as_ref().map_or(1, |fold| fold.count);
+        let points = self.outputs.saturating_mul(steps);
+        points.saturating_mul(self.instrs()) >= grain.saturating_mul(2)
+    }
+
     /// Computes every element of the node.
     pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         let Some(layout) = &self.layout else {
@@ -265,16 +275,17 @@ impl Block {
             None => (1, self.capacity),
             Some(fold) => (fold.count, fold.width),
         };
-        let instrs = (self.tape.before.len() + self.tape.after.len() + 2 * self.reads.len()) as u64;
-        let per_output = instrs.saturating_mul(match &buckets {
+        let per_output = self.instrs().saturating_mul(match &buckets {
             None => steps,
             Some(buckets) => buckets.average() + 1,
         });
         let threads = team.threads as u64;
-        let worth = self.outputs.saturating_mul(per_output) / TASK_WORK;
+        let worth = self.outputs.saturating_mul(per_output) / team.grain;
         let parts = worth.clamp(1, if threads == 1 { 1 } else { 4 * threads });
-        let width = width as u64;
-        let part = self.outputs.div_ceil(parts).div_ceil(width) * width;
+        // Few outputs are shared out in narrower tiles.
+        let share = self.outputs.div_ceil(parts);
+        let width = (width as u64).min(share.next_multiple_of(16));
+        let part = share.next_multiple_of(width);
         let size = self.dtype.size() as usize;
         let task = |k: usize, out: &mut [u8]| {
             SCRATCH.with_borrow_mut(|scratch| {
@@ -598,69 +609,6 @@ impl Block {
             row.copy_from_slice(distinct);
         }
     }
-}
-
-/// The order of a fold's output dimensions in which most operands lie side by side, steps aside.
-fn order(domain: &Domain, reads: &[Access]) -> Vec<usize> {
-    const SIDE_BY_SIDE: i64 = 1;
-    const APART: i64 = 16;
-    let mut order: Vec<usize> = (0..domain.out.len()).collect();
-    let places: Vec<Place> = reads
-        .iter()
-        .map(|access| domain.load(access, false).place)
-        .collect();
-    let cost = |stride: i64| match stride {
-        -1..=1 => SIDE_BY_SIDE,
-        _ => APART,
-    };
-    let total = |stride: &dyn Fn(&Place) -> i64| -> i64 {
-        places.iter().map(|place| cost(stride(place))).sum()
-    };
-    let inner = |d: usize| total(&|place| place.out.units[d].offset);
-    let wide = |d: &usize| domain.out[*d] >= 16;
-    let Some(last) = (0..domain.out.len()).rfind(|d| domain.out[*d] > 1) else {
-        return order;
-    };
-    let best = (0..last).rev().filter(wide).min_by_key(|d| inner(*d));
-    match best {
-        // Where steps lie side by side, a tile follows those.
-        Some(best) if inner(best) < inner(last).min(total(&|place| place.red.stride())) => {
-            order.remove(best);
-            order.push(best);
-            order
-        }
-        _ => order,
-    }
-}
-
-/// Where each element of a row-major output is when its dimensions are ordered by `order`.
-fn layout(domain: &Domain, order: &[usize]) -> Side {
-    let extents: Vec<i64> = order.iter().map(|d| domain.out[*d]).collect();
-    let ordered = row_major(&extents);
-    let mut side = row_major(&domain.out);
-    for (position, d) in order.iter().enumerate() {
-        side.units[*d] = ordered.units[position];
-    }
-    side.merge();
-    side
-}
-
-/// Puts elements in the order of the output.
-fn rearrange<T: Plain>(layout: &Side, elements: &[T], team: Team, out: &mut [T]) {
-    const PART: usize = 1 << 14;
-    const BLOCK: usize = 256;
-    team.chunks(out, PART, |part, out| {
-        let mut offsets = [0; BLOCK];
-        let mut first = (part * PART) as u64;
-        for out in out.chunks_mut(BLOCK) {
-            let offsets = &mut offsets[..out.len()];
-            layout.offsets(first, offsets);
-            first += out.len() as u64;
-            for (to, from) in out.iter_mut().zip(offsets) {
-                *to = elements[*from];
-            }
-        }
-    });
 }
 
 /// The values of the index words from point `first` on.

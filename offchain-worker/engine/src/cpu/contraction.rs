@@ -21,9 +21,6 @@ use std::cell::RefCell;
 
 /// Fewest rows times columns for which packing pays.
 const MIN_TILE: u64 = 32;
-/// Steps that are worth sharing among threads.
-const PARALLEL_STEPS: u64 = 1 << 16;
-
 /// A contraction made ready.
 pub struct Contraction {
     /// The operand of the rows and that of the columns.
@@ -137,6 +134,12 @@ impl Contraction {
         })
     }
 
+    /// Whether the work is worth more than one task of `grain`.
+    pub fn divisible(&self, grain: u64) -> bool {
+        let sizes = self.size.iter().map(|size| *size as u64);
+        sizes.fold(self.batches, u64::saturating_mul) >= grain.saturating_mul(2)
+    }
+
     /// Computes every element of the node.
     pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         let from = match &self.init {
@@ -148,14 +151,15 @@ impl Contraction {
         };
         let sources = [0, 1].map(|o: usize| view::<u32>(values.get(self.operands[o].load.node)));
         let out = Output::new(view_mut(out));
-        let steps: u64 = self.size.iter().map(|size| *size as u64).product();
-        let worth = steps.saturating_mul(self.batches) >= PARALLEL_STEPS;
-        let team = if worth { team } else { Team::ALONE };
+        let team = match self.divisible(team.grain) {
+            true => team,
+            false => team.alone(),
+        };
         // Whole batches share nothing, so they are the better tasks when there are enough.
         let (outer, inner) = if self.batches >= 2 * team.threads as u64 {
-            (team, Team::ALONE)
+            (team, team.alone())
         } else {
-            (Team::ALONE, team)
+            (team.alone(), team)
         };
         outer.each(self.batches as usize, |batch| {
             self.multiply(batch as u64, sources, from, out, inner);

@@ -38,6 +38,14 @@ impl Kernel {
         }
     }
 
+    /// Whether the work may be worth more than one task of `grain`.
+    pub fn divisible(&self, grain: u64) -> bool {
+        match self {
+            Kernel::Contraction(contraction) => contraction.divisible(grain),
+            Kernel::Block(block) => block.divisible(grain),
+        }
+    }
+
     /// Computes every element of the node.
     pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         match self {

@@ -6,11 +6,13 @@ use rayon::prelude::*;
 pub struct Workers {
     /// Absent when the caller's thread works alone, which spares it the way to another.
     pool: Option<rayon::ThreadPool>,
+    grain: u64,
 }
 
 impl Workers {
-    /// `threads` threads, or one for each core.
-    pub fn new(threads: Option<usize>) -> Result<Workers, rayon::ThreadPoolBuildError> {
+    /// `threads` threads, or one for each core, for tasks of at least `grain` instructions times
+    /// points.
+    pub fn new(threads: Option<usize>, grain: u64) -> Result<Workers, rayon::ThreadPoolBuildError> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.filter(|n| *n > 0).unwrap_or_else(cores);
         let pool = (threads > 1).then(|| {
@@ -21,6 +23,7 @@ impl Workers {
         });
         Ok(Workers {
             pool: pool.transpose()?,
+            grain: grain.max(1),
         })
     }
 
@@ -35,6 +38,7 @@ impl Workers {
     pub fn install<R: Send>(&self, work: impl FnOnce(Team) -> R + Send) -> R {
         let team = Team {
             threads: self.count(),
+            grain: self.grain,
         };
         match &self.pool {
             Some(pool) => pool.install(|| work(team)),
@@ -48,11 +52,15 @@ impl Workers {
 pub struct Team {
     /// Number of threads.
     pub threads: usize,
+    /// Instructions times points that are worth a task of their own.
+    pub grain: u64,
 }
 
 impl Team {
     /// Only the caller's thread.
-    pub const ALONE: Team = Team { threads: 1 };
+    pub fn alone(self) -> Team {
+        Team { threads: 1, ..self }
+    }
 
     /// Runs tasks `0..count`, in any order and at the same time.
     pub fn each(self, count: usize, task: impl Fn(usize) + Sync) {

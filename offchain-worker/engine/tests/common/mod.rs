@@ -23,6 +23,8 @@ pub fn configurations() -> Vec<Options> {
             [1, 2].map(|threads| Options {
                 threads: Some(threads),
                 simd: Some(simd),
+                // So small that even tiny programs are cut into tasks.
+                grain: 1,
             })
         })
         .collect()

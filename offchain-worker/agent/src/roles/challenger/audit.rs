@@ -83,10 +83,7 @@ impl Checking {
     /// Segments checked and to check.
     pub(super) fn done(&self) -> (u32, u32) {
         match &self.own {
-            Some(own) => (
-                own.checkpoints().len() as u32,
-                self.fetched.workload.spec.segments(),
-            ),
+            Some(own) => (own.done(), self.fetched.workload.spec.segments()),
             None => (self.of - self.sample.len() as u32, self.of),
         }
     }
