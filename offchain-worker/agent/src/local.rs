@@ -5,6 +5,7 @@ use lockstep_protocol::Hash;
 use redb::{Database, Durability, TableDefinition};
 use scale::{Decode, Encode};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// State hashes at segment ends, by run and segment.
 const CHECKPOINTS: TableDefinition<(&[u8; 32], u32), &[u8; 32]> =
@@ -59,19 +60,15 @@ impl Local {
     /// When another process has it or it cannot be used.
     pub fn open(dir: &Path) -> Result<Local, Error> {
         let path = dir.join("worker.redb");
-        std::fs::create_dir_all(dir).map_err(|e| failed(&path, e))?;
-        let database = Database::create(&path).map_err(|e| match e {
+        fs::create_dir_all(dir).map_err(|e| failed(&path, e))?;
+        if !path.exists() {
+            create(&path)?;
+        }
+        let database = Database::open(&path).map_err(|e| match e {
             redb::DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.clone()),
             other => failed(&path, other),
         })?;
-        let local = Local { path, database };
-        local.write(|tables| {
-            tables.open_table(CHECKPOINTS)?;
-            tables.open_table(VERDICTS)?;
-            tables.open_table(CHECKED)?;
-            Ok(())
-        })?;
-        Ok(local)
+        Ok(Local { path, database })
     }
 
     /// The state hashes of a run's first segments, as far as they are known without a gap.
@@ -209,6 +206,28 @@ impl Local {
         };
         commit().map_err(|e| failed(&self.path, e))
     }
+}
+
+/// Makes an empty database. It appears whole or not at all, and never in place of another.
+fn create(path: &Path) -> Result<(), Error> {
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    let make = || -> Result<(), redb::Error> {
+        let database = Database::create(&draft)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(CHECKPOINTS)?;
+        transaction.open_table(VERDICTS)?;
+        transaction.open_table(CHECKED)?;
+        Ok(transaction.commit()?)
+    };
+    let made =
+        make()
+            .map_err(|e| failed(path, e))
+            .and_then(|()| match fs::hard_link(&draft, path) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(failed(path, e)),
+                _ => Ok(()),
+            });
+    let removed = fs::remove_file(&draft).map_err(|e| failed(&draft, e));
+    made.and(removed)
 }
 
 fn failed(path: &Path, error: impl std::fmt::Display) -> Error {

@@ -13,12 +13,14 @@ use lockstep_protocol::eval::Blob;
 use lockstep_protocol::game::{File, Move, Phase, Refusal, Side};
 use lockstep_protocol::player::{self, Evidence, FileId};
 use lockstep_protocol::program::Node;
+use lockstep_protocol::referee::{Operand, Unproven};
 use lockstep_protocol::rehearsal::sample::{run, SHAPES};
 use lockstep_protocol::rehearsal::{honest_challenger, honest_defender, Fault, Own, Run};
 use lockstep_protocol::task::Dataset;
 use lockstep_protocol::tree::{self, Span};
 use lockstep_tests::life::{commit, open, TERMS};
 use lockstep_tests::{Job, World};
+use scale::Encode;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -290,17 +292,16 @@ fn a_move_too_large_for_a_call_changes_nothing() {
     world.check_books();
 }
 
-/// A world in which the defender has to open the file below a checkpoint that is its first or
-/// its 33rd, so that it shares a chunk with the one before or does not.
-fn at_open_steps(claim: &Run) -> Scene {
+/// A dispute that has come to the first position of this phase.
+fn at(phase: Phase, claim: &Run) -> Scene {
     let scene = scene(claim);
     let mut revealed = vec![];
     let mut challenge = honest_challenger(honest(), None);
     loop {
         let game = scene.world.dispute(scene.id).game;
-        let mv = match game.phase {
-            Phase::OpenSteps => return scene,
-            Phase::Select => challenge(&game, &revealed).unwrap(),
+        let mv = match game.turn() {
+            _ if game.phase == phase => return scene,
+            Some(Side::Challenger) => challenge(&game, &revealed).unwrap(),
             _ => scene.defence(claim).mv,
         };
         if let Some(bytes) = scene.world.make(scene.id, mv).unwrap() {
@@ -311,7 +312,7 @@ fn at_open_steps(claim: &Run) -> Scene {
 
 #[test]
 fn a_true_trace_cannot_be_opened_under_a_wrong_checkpoint() {
-    let scene = at_open_steps(blatant());
+    let scene = at(Phase::OpenSteps, blatant());
     let game = scene.world.dispute(scene.id).game;
     let mv = player::defend(&game, &mut Own::new(honest()))
         .unwrap()
@@ -322,9 +323,86 @@ fn a_true_trace_cannot_be_opened_under_a_wrong_checkpoint() {
 }
 
 #[test]
+fn a_true_fold_trace_cannot_be_opened_under_a_wrong_element() {
+    let scene = at(Phase::OpenFold, wrong());
+    let game = scene.world.dispute(scene.id).game;
+    let mv = player::defend(&game, &mut Own::new(honest()))
+        .unwrap()
+        .unwrap();
+    let refused = scene.world.make(scene.id, mv);
+    assert_eq!(refused, Err(Refusal::WrongLast));
+    scene.world.check_books();
+}
+
+#[test]
+fn operands_must_open_to_the_claimed_tensors_at_the_computed_places() {
+    let scene = at(Phase::Prove, wrong());
+    let Scene { world, id, .. } = &scene;
+    let right = scene.defence(wrong()).mv;
+    let Move::Prove {
+        left,
+        node,
+        operands,
+    } = right.clone()
+    else {
+        panic!("a fold's step is proven")
+    };
+    assert_eq!(left, None, "entry 16 is in the chunk of entry 17");
+    let refuse = |change: &dyn Fn(&mut Vec<Option<Operand>>), slot| {
+        let mut operands = operands.clone();
+        change(&mut operands);
+        let mv = Move::Prove {
+            left: None,
+            node: node.clone(),
+            operands,
+        };
+        let refused = world.make(*id, mv);
+        assert_eq!(refused, Err(Refusal::Operand(slot)));
+    };
+    refuse(&|o| o.clear(), Unproven::Absent(0));
+    refuse(&|o| o[1] = None, Unproven::Absent(1));
+    refuse(&|o| o.swap(0, 1), Unproven::Opening(0));
+    refuse(
+        &|o| o[0].as_mut().unwrap().element.chunk[0] ^= 1,
+        Unproven::Opening(0),
+    );
+    refuse(
+        &|o| o[1].as_mut().unwrap().tensor.chunk[7] ^= 1,
+        Unproven::Opening(1),
+    );
+    refuse(
+        &|o| o[1].as_mut().unwrap().element.path.clear(),
+        Unproven::Opening(1),
+    );
+    let mv = |left, node, operands| Move::Prove {
+        left,
+        node,
+        operands,
+    };
+    let spare = operands[0].clone().unwrap().element;
+    let unasked = mv(Some(spare), node.clone(), operands.clone());
+    assert_eq!(world.make(*id, unasked), Err(Refusal::WrongLeft));
+    let other = mv(None, honest().program.nodes[8].encode(), operands.clone());
+    assert_eq!(world.make(*id, other), Err(Refusal::WrongNode));
+    let record = Move::ProveRecord {
+        node,
+        datasets: honest().spec.datasets.clone(),
+        record: operands[0].clone().unwrap().element,
+    };
+    assert_eq!(world.make(*id, record), Err(Refusal::WrongMove));
+    world.make(*id, right).unwrap();
+    assert_eq!(
+        world.dispute(*id).game.winner(),
+        Some(Side::Challenger),
+        "the right openings prove the liar wrong"
+    );
+    world.check_books();
+}
+
+#[test]
 fn the_entry_before_is_opened_exactly_when_it_is_owed() {
     let claim = run(SHAPES[0], Some(Fault::Checkpoint { segment: 32 }));
-    let scene = at_open_steps(&claim);
+    let scene = at(Phase::OpenSteps, &claim);
     let right = scene.defence(&claim).mv;
     let Move::OpenSteps { left, root, last } = right.clone() else {
         panic!("the position asks for the steps")
@@ -343,7 +421,7 @@ fn the_entry_before_is_opened_exactly_when_it_is_owed() {
     assert_eq!(refused, Err(Refusal::WrongLeft));
     world.make(id, with(Some(left.clone()))).unwrap();
 
-    let scene = at_open_steps(blatant());
+    let scene = at(Phase::OpenSteps, blatant());
     let Move::OpenSteps { root, last, .. } = scene.defence(blatant()).mv else {
         panic!("the position asks for the steps")
     };

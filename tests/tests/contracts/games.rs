@@ -1,8 +1,9 @@
 //! Whole games through the real contract. Every move is checked against the protocol's own game.
 
 use crate::{honest, wrong};
+use lockstep_interface::dispute::{ClaimTimeout, Error, Play};
 use lockstep_interface::escrow::Cancel;
-use lockstep_protocol::game::{File, Game, Move, Outcome, Phase, Reason, Side};
+use lockstep_protocol::game::{File, Game, Move, Outcome, Phase, Reason, Refusal, Side};
 use lockstep_protocol::random::{self, Rng, Size};
 use lockstep_protocol::rehearsal::adversary::{garble, random_fault, random_selection};
 use lockstep_protocol::rehearsal::sample::{faults, run, SHAPES};
@@ -271,6 +272,66 @@ fn an_error_planted_in_a_random_program_loses_and_the_truth_wins() {
         assert_eq!(outcome.winner, Side::Challenger, "{seed} {fault:?}");
     }
     assert!(caught > 8, "planted errors matter: {caught}");
+}
+
+#[test]
+fn random_moves_by_both_sides_end_every_game_with_one_winner() {
+    let world = World::new();
+    let (solver, challenger) = (world.person("solver"), world.person("challenger"));
+    let mut winners = BTreeSet::new();
+    for seed in 0..16 {
+        let mut rng = Rng::new(seed);
+        let (job, attempt) = world.committed(honest(), TERMS);
+        let id = world.open(&job, attempt, &challenger, honest());
+        let mut answer = honest_defender(honest());
+        let mut revealed = vec![];
+        loop {
+            let record = world.dispute(id);
+            let game = record.game;
+            let Some(turn) = game.turn() else { break };
+            let right = match turn {
+                Side::Defender => answer(&game).unwrap(),
+                Side::Challenger => random_selection(&game, &revealed, &mut rng),
+            };
+            let idle = match turn {
+                Side::Defender => &challenger,
+                Side::Challenger => &solver,
+            };
+            let message = Play {
+                dispute: id,
+                position: game.position,
+                mv: right.clone(),
+            };
+            let refused = world.tell(idle, 0, &message);
+            assert_eq!(refused, Err(Error::Move(Refusal::NotYourTurn)));
+            let claim = ClaimTimeout { dispute: id };
+            let early = world.tell(idle, 0, &claim);
+            assert_eq!(early, Err(Error::Running));
+            match rng.below(24) {
+                0 => world.time_out(id),
+                1..=6 => {
+                    let _ = world.make(id, garble(right, &mut rng));
+                }
+                _ => {
+                    if let Some(bytes) = world.make(id, right).unwrap() {
+                        revealed = bytes;
+                    }
+                }
+            }
+        }
+        let winner = world.dispute(id).game.winner().unwrap();
+        winners.insert(winner as u8);
+        match winner {
+            Side::Defender => world.finalize(&job, attempt),
+            Side::Challenger => {
+                let message = Cancel { task: job.id };
+                world.tell(&world.person("submitter"), 0, &message).unwrap();
+            }
+        }
+        world.clear(&job);
+        world.check_empty();
+    }
+    assert_eq!(winners.len(), 2, "both sides err now and then");
 }
 
 #[test]

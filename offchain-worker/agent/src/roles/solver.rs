@@ -3,7 +3,7 @@
 mod appetite;
 mod defend;
 
-pub use appetite::{memory, node_operations, operations, Appetite, Skip};
+pub use appetite::{Appetite, Effort, Skip};
 
 use super::{Action, Error, Fetched, Library, Money, Observer, Worker};
 use crate::run::fault::{Fault, Level, Place};

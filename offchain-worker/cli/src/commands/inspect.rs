@@ -6,10 +6,10 @@ use crate::recipe;
 use crate::screen::{bytes, count, print_json, Table};
 use anyhow::{Context as _, Result};
 use lockstep_agent::keys::address;
-use lockstep_agent::roles::solver::{memory, node_operations, operations};
 use lockstep_agent::run::workload::Workload;
-use lockstep_protocol::program::{Dim, Dtype, Fold, Node, Program, Source};
-use serde_json::json;
+use lockstep_engine::cpu::describe;
+use lockstep_protocol::program::{Dim, Fold, Node, Program};
+use serde_json::{json, Value};
 use std::path::Path;
 
 /// `lockstep inspect`.
@@ -106,96 +106,73 @@ fn program(context: &Context, what: &str) -> Result<()> {
 }
 
 fn print_program(context: &Context, program: &Program, names: &[String]) -> Result<()> {
+    let described = describe(program);
     let slots = program.slots as usize;
+    let name = |n: usize| {
+        let first_next = program.nodes.len() - slots;
+        if n < slots {
+            names.get(n).map(|name| format!("from {name}"))
+        } else {
+            let slot = n.checked_sub(first_next)?;
+            names.get(slot).map(|name| format!("to {name}"))
+        }
+    };
+    if context.json {
+        let nodes: Vec<Value> = described
+            .nodes
+            .iter()
+            .zip(&program.nodes)
+            .enumerate()
+            .map(|(n, (cost, node))| {
+                json!({
+                    "cost": cost,
+                    "state": name(n),
+                    "reads": node.accesses().map(|access| access.node).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        return print_json(&json!({
+            "program": hex::encode(program.root()),
+            "slots": program.slots,
+            "flops": described.flops,
+            "traffic": described.traffic,
+            "memory": described.memory,
+            "nodes": nodes,
+        }));
+    }
+    println!("program {}", hex::encode(program.root()));
     let mut table = Table::new(&[
-        "node",
-        "kind",
-        "shape",
-        "over",
-        "type",
-        "reads",
-        "operations",
-        "bytes",
+        "node", "kernel", "shape", "over", "type", "reads", "flops", "bytes", "traffic", "state",
     ]);
-    let mut rows = Vec::new();
-    for (n, node) in program.nodes.iter().enumerate() {
+    for (n, (cost, node)) in described.nodes.iter().zip(&program.nodes).enumerate() {
         let reads: Vec<String> = node.accesses().map(|a| a.node.to_string()).collect();
         let over = match node {
             Node::Fold(Fold { red, .. }) => shape(red),
             _ => String::new(),
         };
-        let first_next = program.nodes.len() - slots;
-        let slot = if n < slots {
-            Some(n)
-        } else {
-            n.checked_sub(first_next)
-        };
-        let mut kind = kind(node).to_owned();
-        if let Some(name) = slot.and_then(|slot| names.get(slot)) {
-            let arrow = if n < slots { "from" } else { "to" };
-            kind = format!("{kind} {arrow} {name}");
-        }
-        if context.json {
-            rows.push(json!({
-                "node": n, "kind": kind, "shape": shape(&node.shape()), "over": over,
-                "type": dtype(node.dtype()), "reads": reads,
-                "operations": node_operations(node), "bytes": node.bytes(),
-            }));
-        } else {
-            table.row(&[
-                n.to_string(),
-                kind,
-                shape(&node.shape()),
-                over,
-                dtype(node.dtype()).into(),
-                reads.join(","),
-                count(node_operations(node)),
-                bytes(node.bytes()),
-            ]);
-        }
+        table.row(&[
+            n.to_string(),
+            cost.kernel.into(),
+            shape(&node.shape()),
+            over,
+            cost.dtype.into(),
+            reads.join(","),
+            count(cost.flops),
+            bytes(cost.bytes),
+            bytes(cost.traffic),
+            name(n).unwrap_or_default(),
+        ]);
     }
-    if context.json {
-        return print_json(&json!({
-            "program": hex::encode(program.root()),
-            "slots": program.slots,
-            "operations": operations(program),
-            "memory": memory(program),
-            "nodes": rows,
-        }));
-    }
-    println!("program {}", hex::encode(program.root()));
     print!("{table}");
     println!(
-        "{} nodes, {} slots, {} scalar operations a step, {} for all values",
+        "{} nodes, {} slots; a step: {} flops and {} of traffic; held while training: {}",
         program.nodes.len(),
         program.slots,
-        count(operations(program)),
-        bytes(memory(program))
+        count(described.flops),
+        bytes(described.traffic),
+        bytes(described.memory.state + described.memory.constants + described.memory.buffers)
     );
     Ok(())
-}
-
-fn kind(node: &Node) -> &'static str {
-    match node {
-        Node::Source(Source::State { .. }) => "state",
-        Node::Source(Source::Batch { .. }) => "batch",
-        Node::Source(Source::Constant { .. }) => "constant",
-        Node::Source(Source::Step) => "step",
-        Node::Source(Source::Seed) => "seed",
-        Node::Map(_) => "map",
-        Node::Fold(_) => "fold",
-    }
-}
-
-fn dtype(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::F32 => "f32",
-        Dtype::I32 => "i32",
-        Dtype::U32 => "u32",
-        Dtype::U8 => "u8",
-        Dtype::I8 => "i8",
-        Dtype::U16 => "u16",
-    }
 }
 
 fn shape(dims: &[Dim]) -> String {

@@ -7,7 +7,7 @@ use crate::screen::{bytes, count, print_json, short, Table};
 use anyhow::{bail, Context as _, Result};
 use lockstep_agent::chain::contracts::Contracts;
 use lockstep_agent::keys::address;
-use lockstep_agent::roles::solver::{memory, operations};
+use lockstep_agent::roles::solver::Effort;
 use lockstep_agent::roles::Submitter;
 use lockstep_agent::run::workload::Workload;
 use lockstep_interface::escrow::{AttemptRecord, Cancel, Finalize, TaskRecord};
@@ -67,7 +67,7 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
         .iter()
         .map(Node::bytes)
         .sum();
-    let (operations, memory) = (operations(program), memory(program));
+    let effort = Effort::of(program);
     let dispute = crate::bench::dispute::bound(program, spec);
     if context.json {
         return print_json(&json!({
@@ -75,8 +75,8 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
             "hash": manifest.hash,
             "parameters": parameters(&made.task),
             "nodes": spec.nodes,
-            "operations_per_step": operations,
-            "memory": memory,
+            "operations_per_step": effort.operations,
+            "memory": effort.memory,
             "state": state,
             "steps": spec.steps,
             "segments": spec.segments(),
@@ -89,9 +89,9 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
     println!(
         "  program      {} nodes, {} scalar operations a step",
         spec.nodes,
-        count(operations)
+        count(effort.operations)
     );
-    println!("  memory       {} for all values of a step", bytes(memory));
+    println!("  memory       {} while training", bytes(effort.memory));
     println!("  state        {} in {} tensors", bytes(state), spec.slots);
     println!(
         "  run          {} steps of {} records, {} checkpoints",

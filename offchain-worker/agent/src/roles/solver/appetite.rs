@@ -1,8 +1,9 @@
 //! Which tasks a solver takes.
 
 use crate::run::workload::Workload;
+use lockstep_engine::cpu::describe;
 use lockstep_interface::{Balance, Millis, Terms};
-use lockstep_protocol::program::{Node, Program};
+use lockstep_protocol::program::Program;
 use std::fmt;
 
 /// What a solver wants and can do.
@@ -106,7 +107,8 @@ impl Appetite {
         price: Balance,
     ) -> Result<(), Skip> {
         let steps = workload.spec.steps as u128;
-        let operations = operations(&workload.program) as u128 * steps;
+        let effort = Effort::of(&workload.program);
+        let operations = effort.operations as u128 * steps;
         let want = operations.saturating_mul(self.price_per_tera) / 1_000_000_000_000;
         if price < want {
             return Err(Skip::Price { now: price, want });
@@ -118,41 +120,30 @@ impl Appetite {
                 have: terms.work,
             });
         }
-        let bytes = memory(&workload.program);
-        if bytes > self.memory {
-            return Err(Skip::Memory(bytes));
+        if effort.memory > self.memory {
+            return Err(Skip::Memory(effort.memory));
         }
         Ok(())
     }
 }
 
-/// Scalar operations of one step of a program.
-pub fn operations(program: &Program) -> u64 {
-    program
-        .nodes
-        .iter()
-        .map(node_operations)
-        .fold(0, u64::saturating_add)
+/// What a step of a program takes on this machine's CPU engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Floating-point operations, or evaluations of bodies where those are more.
+    pub operations: u64,
+    /// Bytes that the engine holds.
+    pub memory: u64,
 }
 
-/// Scalar operations of a node: reads and operations of its body, as often as it is carried out.
-pub fn node_operations(node: &Node) -> u64 {
-    let body = match node {
-        Node::Source(_) => return 0,
-        Node::Map(body) => body,
-        Node::Fold(fold) => &fold.body,
-    };
-    let each = (body.ops.len() + body.reads.len()).max(1) as u64;
-    node.len()
-        .saturating_mul(node.reduction())
-        .saturating_mul(each)
-}
-
-/// Bytes of all values of one step of a program, an upper bound of what an engine holds.
-pub fn memory(program: &Program) -> u64 {
-    program
-        .nodes
-        .iter()
-        .map(Node::bytes)
-        .fold(0, u64::saturating_add)
+impl Effort {
+    /// Of one step of a valid program.
+    pub fn of(program: &Program) -> Effort {
+        let described = describe(program);
+        let memory = described.memory;
+        Effort {
+            operations: described.flops.max(described.steps),
+            memory: memory.state + memory.constants + memory.buffers,
+        }
+    }
 }
