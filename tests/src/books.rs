@@ -167,7 +167,7 @@ impl World {
         everybody.insert(BURN_ACCOUNT);
         let total: Balance = everybody
             .iter()
-            .map(|account| funds(account))
+            .map(funds)
             .map(|funds| funds.free + funds.held)
             .sum();
         assert_eq!(total, issuance, "nobody else received anything");

@@ -1,6 +1,9 @@
 //! What a worker remembers between runs: one database file. Everything in it can be had again,
 //! from the chain or by computing; it saves work, and losing it loses nothing else.
 
+// The database's own error is large; it goes no further than this file.
+#![allow(clippy::result_large_err)]
+
 use lockstep_protocol::Hash;
 use redb::{Database, Durability, TableDefinition};
 use scale::{Decode, Encode};

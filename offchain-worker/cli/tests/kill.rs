@@ -48,7 +48,7 @@ impl Home {
 
     fn random(&mut self, below: u64) -> u64 {
         self.draws += 1;
-        u64::from(philox::stream(2026, 0, self.draws)[0]) * below >> 32
+        (u64::from(philox::stream(2026, 0, self.draws)[0]) * below) >> 32
     }
 
     /// Runs a worker and kills it after up to `most` milliseconds; whether it ended by itself.

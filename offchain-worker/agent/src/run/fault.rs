@@ -216,7 +216,7 @@ impl Fault {
 fn below(seed: u64, index: u64, n: u64) -> u64 {
     let [a, b, ..] = philox::stream(seed, DOMAIN, index);
     let bits = u64::from(a) | u64::from(b) << 32;
-    (u128::from(bits) * u128::from(n) >> 64) as u64
+    ((u128::from(bits) * u128::from(n)) >> 64) as u64
 }
 
 fn choose(

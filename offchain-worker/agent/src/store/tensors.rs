@@ -41,11 +41,14 @@ pub fn encode(tensors: &[Named<'_>], notes: HashMap<String, String>) -> Result<V
     safetensors::serialize(views, &Some(notes)).map_err(|e| malformed(e.to_string()))
 }
 
-/// The tensors of a `safetensors` file by name: element type, shape and bytes.
+/// A tensor that was read from a file: element type, shape and bytes.
+pub type Decoded = (String, Vec<usize>, Vec<u8>);
+
+/// The tensors of a `safetensors` file by name.
 ///
 /// # Errors
 /// When the file is malformed.
-pub fn decode(file: &[u8]) -> Result<HashMap<String, (String, Vec<usize>, Vec<u8>)>, Error> {
+pub fn decode(file: &[u8]) -> Result<HashMap<String, Decoded>, Error> {
     let parsed = SafeTensors::deserialize(file).map_err(|e| Error::Malformed {
         object: "safetensors".into(),
         reason: e.to_string(),

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Identifies a state file and its version.
 const MAGIC: [u8; 8] = *b"LOCKST01";
 
+/// A node of the state trie: its key, its value and its reference count.
+pub type TrieNode = (Vec<u8>, (Vec<u8>, i32));
+
 /// The chain between two blocks, without its events.
 #[derive(Encode, Decode)]
 pub struct Image {
@@ -24,8 +27,8 @@ pub struct Image {
     pub ahead: u64,
     /// Root of the state trie.
     pub root: [u8; 32],
-    /// Its nodes, with reference counts.
-    pub nodes: Vec<(Vec<u8>, (Vec<u8>, i32))>,
+    /// Its nodes.
+    pub nodes: Vec<TrieNode>,
 }
 
 /// A chain's folder.
@@ -34,7 +37,9 @@ pub struct Disk {
 }
 
 /// Keeps other processes out while it lives.
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock {
+    _file: File,
+}
 
 impl Disk {
     /// Opens a folder, making it when it does not exist.
@@ -55,7 +60,7 @@ impl Disk {
             .open(&path);
         let file = open.map_err(|e| io_error(&path, e))?;
         file.lock().map_err(|e| io_error(&path, e))?;
-        Ok(Lock(file))
+        Ok(Lock { _file: file })
     }
 
     /// The generation of the stored state; `None` when there is none yet.
