@@ -1194,24 +1194,24 @@ def depth(length):
 def opening_cost(length):
     chunk = min(length, CHUNK)
     size = chunk + (1 if chunk < 64 else 2) + 1 + 32 * depth(length)
-    return size, 90_000_000 + 9_000_000 * depth(length)
+    return size, 120_000_000 + 12_000_000 * depth(length)
 
 
 def cost(node, count):
     encoded = len(NODE.encode(node))
     trace = opening_cost(32 * count)
     parts = [
-        (64 + encoded, 630_000_000 + 1_000_000 * encoded + 90_000_000 * chunks(encoded)),
+        (64 + encoded, 10_000_000_000 + 2_000_000 * encoded + 120_000_000 * chunks(encoded)),
         trace,
     ]
     for access in accesses_of(node):
         parts += [(1, 0), trace, opening_cost(access.len * SIZES[access.dtype])]
     kind, [inner] = node
     if kind == "Map":
-        parts.append((0, 4_000_000 * len(inner.ops)))
+        parts.append((0, 8_000_000 * len(inner.ops)))
     elif kind == "Fold":
         parts.append(opening_cost(reduction_of(node) * SIZES[inner.body.dtype]))
-        parts.append((0, 4_000_000 * len(inner.body.ops)))
+        parts.append((0, 8_000_000 * len(inner.body.ops)))
     elif inner[0] == "Batch":
         parts += [opening_cost(1 << 48), (0, 2_000_000_000)]
     else:

@@ -5,8 +5,9 @@ use lockstep_agent::chain::Receipt;
 use lockstep_interface::dispute::{self, Error, Event};
 use lockstep_interface::{DisputeId, Logged};
 use lockstep_protocol::game::{File, Game, Move, Outcome, Phase, Refusal, Side};
-use lockstep_protocol::{tree, Hash};
-use scale::{Decode, Encode};
+use lockstep_protocol::program::Node;
+use lockstep_protocol::{tree, validate, Hash};
+use scale::Decode;
 
 impl World {
     /// Plays a dispute out. Each player sees the position and what the chain says was revealed
@@ -70,8 +71,10 @@ impl World {
                 assert_eq!(now.game, after, "the contract's position is the protocol's");
                 assert_eq!(receipt.deposit, 0, "a move moves no storage deposit");
                 let kind = format!("play {}", name(&message.mv));
-                let bytes = message.encoded_size() + 4;
-                self.gas.borrow_mut().add(&kind, receipt.weight, bytes);
+                self.gas
+                    .borrow_mut()
+                    .add(&kind, receipt.weight, receipt.bytes);
+                check_cost(&before.game, &message.mv, &receipt);
                 Ok(self.revealed(&receipt))
             }
             Err(Error::Move(refusal)) => {
@@ -128,6 +131,20 @@ impl World {
                 }
             })
     }
+}
+
+/// A proof costs no more than the validator has foreseen for its node.
+fn check_cost(game: &Game, mv: &Move, receipt: &Receipt) {
+    let (Move::Prove { node, .. } | Move::ProveRecord { node, .. }) = mv else {
+        return;
+    };
+    let node = Node::decode(&mut &node[..]).expect("the game has taken the node");
+    let bound = validate::cost(&node, game.frame.nodes);
+    assert!(receipt.bytes as u64 <= bound.bytes, "{receipt:?} {bound:?}");
+    assert!(
+        receipt.weight.ref_time <= bound.time,
+        "{receipt:?} {bound:?}"
+    );
 }
 
 /// What a move is called.

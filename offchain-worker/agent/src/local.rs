@@ -5,7 +5,7 @@
 #![allow(clippy::result_large_err)]
 
 use lockstep_protocol::Hash;
-use redb::{Database, Durability, TableDefinition};
+use redb::{Database, TableDefinition};
 use scale::{Decode, Encode};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -94,28 +94,15 @@ impl Local {
         read().map_err(|e| failed(&self.path, e))
     }
 
-    /// Remembers the state hash at the end of a segment. It survives the process when this
-    /// returns, and soon the machine; a run does not wait for the disk.
+    /// Remembers the state hash at the end of a segment. It is on disk when this returns.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub fn record_checkpoint(&self, run: &Hash, segment: u32, state: &Hash) -> Result<(), Error> {
-        self.write_with(Durability::Eventual, |tables| {
+        self.write(|tables| {
             tables
                 .open_table(CHECKPOINTS)?
                 .insert((run, segment), state)?;
-            Ok(())
-        })
-    }
-
-    /// Forgets a run's checkpoints.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub fn forget_checkpoints(&self, run: &Hash) -> Result<(), Error> {
-        self.write(|tables| {
-            let mut table = tables.open_table(CHECKPOINTS)?;
-            table.retain_in((run, 0)..=(run, u32::MAX), |_, _| false)?;
             Ok(())
         })
     }
@@ -193,17 +180,8 @@ impl Local {
         &self,
         run: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), Error> {
-        self.write_with(Durability::Immediate, run)
-    }
-
-    fn write_with(
-        &self,
-        durability: Durability,
-        run: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
-    ) -> Result<(), Error> {
         let commit = || -> Result<(), redb::Error> {
-            let mut transaction = self.database.begin_write()?;
-            transaction.set_durability(durability);
+            let transaction = self.database.begin_write()?;
             run(&transaction)?;
             Ok(transaction.commit()?)
         };
@@ -256,8 +234,6 @@ mod tests {
         }
         assert_eq!(local.checkpoints(&run).unwrap(), [[0; 32], [1; 32]]);
         assert!(local.checkpoints(&[8; 32]).unwrap().is_empty());
-        local.forget_checkpoints(&run).unwrap();
-        assert!(local.checkpoints(&run).unwrap().is_empty());
     }
 
     #[test]

@@ -13,23 +13,24 @@ use scale::Encode;
 /// Bytes that a proof may take, well inside the static buffer that holds the input of a call.
 pub const PROOF_BYTES: u64 = 48 << 10;
 
-/// Ref_time in picoseconds that a proof may take: 2% of a block's 2 s.
+/// Ref_time in picoseconds that a proof may take, with the call that carries it: 2% of a block's
+/// 2 s.
 pub const PROOF_TIME: u64 = 40_000_000_000;
 
 /// Bytes of the numbers that name a dispute and a position in it, and of list prefixes.
 const FRAME: u64 = 64;
-/// An empty call.
-const CALL: u64 = 630_000_000;
+/// A call that ends a game, which is settled through escrow and stake.
+const CALL: u64 = 10_000_000_000;
 /// Hashing a chunk of 1 KiB.
-const CHUNK: u64 = 90_000_000;
+const CHUNK: u64 = 120_000_000;
 /// Hashing two values of a tree into one.
-const MERGE: u64 = 9_000_000;
+const MERGE: u64 = 12_000_000;
 /// An operation; the float ones are emulated with integers.
-const OP: u64 = 4_000_000;
+const OP: u64 = 8_000_000;
 /// Finding the record of a row in the permutation of its epoch.
 const PERMUTATION: u64 = 2_000_000_000;
 /// Decoding, validating and evaluating one byte of a node's encoding.
-const ENCODED: u64 = 1_000_000;
+const ENCODED: u64 = 2_000_000;
 
 /// An upper bound for the proof of any one step of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The three contracts, as a worker talks to them: messages in, replies and refusals out.
 
 use super::bundle::Bundles;
-use super::{Balance, Call, Chain, Error as ChainError, Estimate, Limits, Now, Receipt, Weight};
+use super::{Balance, Call, Chain, Error as ChainError, Limits, Now, Receipt, Weight};
 use crate::keys::{address, Account, Signer};
 use lockstep_interface::dispute::{self, DemandRecord, DisputeRecord, Listed, PAGE};
 use lockstep_interface::escrow::{self, AttemptRecord, TaskRecord};
@@ -374,31 +374,6 @@ impl Contracts {
     /// When the chain cannot be reached.
     pub fn dispute_events(&self, from: u32) -> Result<Vec<(Now, dispute::Event)>, Error> {
         self.events(self.at.dispute, from)
-    }
-
-    /// What a message would do: its estimate, and the reason when the contract would refuse it.
-    ///
-    /// # Errors
-    /// When the chain cannot be reached or the contract traps.
-    pub fn try_dispute<M, T, E>(
-        &self,
-        from: &Account,
-        value: Balance,
-        message: &M,
-    ) -> Result<(Estimate, Option<String>), Error>
-    where
-        M: Message<Reply = Result<T, E>>,
-        E: Display,
-    {
-        let call = Call {
-            contract: self.at.dispute,
-            value,
-            input: message.call(),
-        };
-        let estimate = self.chain.estimate(from, &call)?;
-        let reply = M::reply(&estimate.output)
-            .map_err(|garbled| self.other(call.contract, &garbled.to_string()))?;
-        Ok((estimate, reply.err().map(|e| e.to_string())))
     }
 
     fn send<M, T, E>(

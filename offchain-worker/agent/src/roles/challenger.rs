@@ -4,7 +4,7 @@ mod audit;
 
 pub use audit::Audit;
 
-use super::{Action, Error, Fetched, Library, Money, Observer, Worker};
+use super::{Action, Error, Fetched, Library, Money, Observer, Postponed, Worker};
 use crate::local::Verdict;
 use crate::run::files::Files;
 use crate::run::training::Training;
@@ -67,6 +67,7 @@ impl Challenger {
     /// When the chain, the store or the engine fails. The next call tries again.
     pub fn react(&mut self, observer: &mut dyn Observer) -> Result<Option<Action>, Error> {
         let me = self.worker.me();
+        let mut postponed = Postponed::default();
         let mut disputed = BTreeSet::new();
         for listed in self.worker.contracts.disputes(0)? {
             if listed.challenger != me {
@@ -74,7 +75,8 @@ impl Challenger {
             }
             disputed.insert((listed.task, listed.attempt));
             if let Some(record) = self.worker.contracts.dispute_record(listed.id)? {
-                if let Some(action) = self.dispute(listed.id, &record)? {
+                let moved = self.dispute(listed.id, &record);
+                if let Some(action) = postponed.hear(moved)? {
                     return Ok(Some(action));
                 }
             }
@@ -86,7 +88,8 @@ impl Challenger {
             }
             demanded.insert((listed.task, listed.attempt));
             if let Some(record) = self.worker.contracts.demand_record(listed.id)? {
-                if let Some(action) = self.demand(listed.id, &record)? {
+                let seen_to = self.demand(listed.id, &record);
+                if let Some(action) = postponed.hear(seen_to)? {
                     return Ok(Some(action));
                 }
             }
@@ -105,11 +108,12 @@ impl Challenger {
                 continue;
             }
             let asked = demanded.contains(&key);
-            if let Some(action) = self.look_at(task, &record, &attempt, asked, observer)? {
+            let looked = self.look_at(task, &record, &attempt, asked, observer);
+            if let Some(action) = postponed.hear(looked)? {
                 return Ok(Some(action));
             }
         }
-        Ok(None)
+        postponed.last(Ok(None))
     }
 
     /// Audits a commitment a segment at a time, then disputes it when it is wrong.

@@ -1,3 +1,4 @@
+use super::Action;
 use crate::chain::contracts;
 use crate::{local, run, store};
 
@@ -26,6 +27,41 @@ impl Error {
             Error::Run(error) => error.is_transient(),
             Error::Store(error) => error.is_transient(),
             Error::Local(_) => false,
+        }
+    }
+}
+
+/// Keeps the first error while everything else that may be due gets its turn, so that one dispute
+/// that cannot be played costs no other.
+#[derive(Default)]
+pub(super) struct Postponed(Option<Error>);
+
+impl Postponed {
+    /// What was done, if anything; an error is kept for later. Being asked to stop is not
+    /// postponed.
+    pub(super) fn hear(
+        &mut self,
+        result: Result<Option<Action>, Error>,
+    ) -> Result<Option<Action>, Error> {
+        match result {
+            Err(error @ Error::Run(run::Error::Interrupted)) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "not possible now");
+                self.0.get_or_insert(error);
+                Ok(None)
+            }
+            done => done,
+        }
+    }
+
+    /// The last thing done, or the error that was kept when nothing was.
+    pub(super) fn last(
+        self,
+        result: Result<Option<Action>, Error>,
+    ) -> Result<Option<Action>, Error> {
+        match (result, self.0) {
+            (Ok(None), Some(error)) => Err(error),
+            (result, _) => result,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod submitter;
 pub use action::{Action, Money};
 pub use challenger::Challenger;
 pub use error::Error;
+use error::Postponed;
 pub use solver::Solver;
 pub use submitter::Submitter;
 

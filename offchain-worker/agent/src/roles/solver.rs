@@ -5,7 +5,7 @@ mod defend;
 
 pub use appetite::{Appetite, Effort, Skip};
 
-use super::{Action, Error, Fetched, Library, Money, Observer, Worker};
+use super::{Action, Error, Fetched, Library, Money, Observer, Postponed, Worker};
 use crate::run::fault::{Fault, Level, Place};
 use crate::run::training::Training;
 use lockstep_interface::escrow::{
@@ -79,7 +79,9 @@ impl Solver {
     /// # Errors
     /// When the chain, the store or the engine fails. The next call tries again.
     pub fn react(&mut self, observer: &mut dyn Observer) -> Result<Option<Action>, Error> {
-        if let Some(action) = self.defend()? {
+        let mut postponed = Postponed::default();
+        let defended = self.defend();
+        if let Some(action) = postponed.hear(defended)? {
             return Ok(Some(action));
         }
         let mut busy = 0;
@@ -97,15 +99,17 @@ impl Solver {
                 if attempt.status == AttemptStatus::Working {
                     busy += 1;
                 }
-                if let Some(action) = self.attend(id, &record, number, &attempt, observer)? {
+                let attended = self.attend(id, &record, number, &attempt, observer);
+                if let Some(action) = postponed.hear(attended)? {
                     return Ok(Some(action));
                 }
             }
         }
         if busy > 0 {
-            return Ok(None);
+            return postponed.last(Ok(None));
         }
-        self.accept()
+        let accepted = self.accept();
+        postponed.last(accepted)
     }
 
     /// Takes what is owed and nothing else; `None` when nothing is.

@@ -15,7 +15,7 @@ use lockstep_protocol::Hash;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
-use scale::{Decode, Encode};
+use scale::Encode;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -144,18 +144,6 @@ impl Store {
     /// As [`Store::put`].
     pub fn put_value<T: Encode>(&self, value: &T) -> Result<Hash, Error> {
         self.put(&value.encode())
-    }
-
-    /// The value whose encoding has this hash.
-    ///
-    /// # Errors
-    /// As [`Store::get`], and when the bytes are not an encoding of `T`.
-    pub fn get_value<T: Decode + Encode>(&self, hash: &Hash) -> Result<T, Error> {
-        let bytes = self.get(hash)?;
-        lockstep_protocol::encoding::decode_canonical(&bytes).map_err(|reason| Error::Malformed {
-            object: hex::encode(hash),
-            reason: reason.to_owned(),
-        })
     }
 
     /// Stores a program under its root.

@@ -36,6 +36,10 @@ impl Default for Appetite {
     }
 }
 
+/// How often a dispute makes the defender run the steps of a segment, at most: once for the step
+/// trace, once to return to the disputed step, and once more for its traces.
+const REPLAYED: u128 = 3;
+
 /// Why a task was passed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Skip {
@@ -62,6 +66,14 @@ pub enum Skip {
         /// Milliseconds from acceptance to the deadline.
         have: Millis,
     },
+    /// Answering one dispute takes longer than its terms assume, so that many at once could drown
+    /// the solver.
+    Replay {
+        /// Expected milliseconds.
+        need: Millis,
+        /// Milliseconds that the terms assume.
+        have: Millis,
+    },
     /// It needs more memory than the limit.
     Memory(u64),
     /// A file is absent, wrong, or the program is refused.
@@ -80,6 +92,12 @@ impl fmt::Display for Skip {
             Skip::Time { need, have } => {
                 write!(f, "takes about {} s and allows {} s", need / 1000, have / 1000)
             }
+            Skip::Replay { need, have } => write!(
+                f,
+                "a dispute takes about {} s to answer and its terms assume {} s",
+                need / 1000,
+                have / 1000
+            ),
             Skip::Memory(bytes) => write!(f, "needs {bytes} bytes of memory, above the limit"),
             Skip::Files(reason) => f.write_str(reason),
         }
@@ -118,6 +136,14 @@ impl Appetite {
             return Err(Skip::Time {
                 need,
                 have: terms.work,
+            });
+        }
+        let replayed = effort.operations as u128 * REPLAYED * workload.spec.segment as u128;
+        let need = (replayed * 1000 / self.speed.max(1) as u128) as Millis;
+        if need > terms.replay {
+            return Err(Skip::Replay {
+                need,
+                have: terms.replay,
             });
         }
         if effort.memory > self.memory {

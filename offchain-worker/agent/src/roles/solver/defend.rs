@@ -1,13 +1,13 @@
 //! Defending commitments: moves in disputes and answers to demands.
 
-use super::{Action, Error, Money, Solver, Worker};
+use super::{Action, Error, Money, Postponed, Solver, Worker};
 use crate::run::files::Files;
 use crate::run::training::key;
 use lockstep_interface::dispute::{
     Answer, AnswerChunk, DemandRecord, DemandStatus, DisputeRecord, GiveAnswer, Listed, Withdraw,
     WithdrawFee,
 };
-use lockstep_interface::{DemandId, DisputeId, TaskId};
+use lockstep_interface::{Account, DemandId, DisputeId, TaskId};
 use lockstep_protocol::eval::Blob;
 use lockstep_protocol::game::Side;
 use lockstep_protocol::player::{self, Evidence, FileId};
@@ -22,14 +22,11 @@ impl Solver {
     /// The most urgent move of a defender.
     pub(super) fn defend(&mut self) -> Result<Option<Action>, Error> {
         let me = self.worker.me();
-        for listed in self.worker.contracts.disputes(0)? {
-            if listed.solver != me || !listed.open {
-                continue;
-            }
-            if let Some(record) = self.worker.contracts.dispute_record(listed.id)? {
-                if let Some(action) = self.dispute(listed.id, &record)? {
-                    return Ok(Some(action));
-                }
+        let mut postponed = Postponed::default();
+        for (id, record) in self.urgent(me)? {
+            let moved = self.dispute(id, &record);
+            if let Some(action) = postponed.hear(moved)? {
+                return Ok(Some(action));
             }
         }
         for listed in self.worker.contracts.demands(0)? {
@@ -37,12 +34,33 @@ impl Solver {
                 continue;
             }
             if let Some(record) = self.worker.contracts.demand_record(listed.id)? {
-                if let Some(action) = self.demand(listed.id, &record)? {
+                let answered = self.demand(listed.id, &record);
+                if let Some(action) = postponed.hear(answered)? {
                     return Ok(Some(action));
                 }
             }
         }
-        self.collect_bonds()
+        postponed.last(self.collect_bonds())
+    }
+
+    /// The open disputes that it defends, those whose clock runs out first at the front: whoever
+    /// opens many and answers fast gains no time.
+    fn urgent(&self, me: Account) -> Result<Vec<(DisputeId, DisputeRecord)>, Error> {
+        let mut open = Vec::new();
+        for listed in self.worker.contracts.disputes(0)? {
+            if listed.solver == me && listed.open {
+                let record = self.worker.contracts.dispute_record(listed.id)?;
+                open.extend(record.map(|record| (listed.id, record)));
+            }
+        }
+        open.sort_by_key(|(id, record)| {
+            let clocks = &record.clocks;
+            (
+                clocks.since.saturating_add(clocks.left(Side::Defender)),
+                *id,
+            )
+        });
+        Ok(open)
     }
 
     /// Takes what disputes and demands that are over owe.
