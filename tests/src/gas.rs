@@ -30,13 +30,6 @@ impl Table {
         });
     }
 
-    /// Counts all that another table counted.
-    pub fn merge(&mut self, other: &Table) {
-        for (kind, line) in &other.0 {
-            self.0.entry(kind.clone()).or_default().take(*line);
-        }
-    }
-
     /// Every kind of message, in order of name.
     pub fn lines(&self) -> impl Iterator<Item = (&str, &Line)> {
         self.0.iter().map(|(kind, line)| (kind.as_str(), line))

@@ -99,7 +99,8 @@ impl World {
         World::on(chain, contracts)
     }
 
-    /// The contracts, of which only escrow and dispute know whom they call: nobody is appointed.
+    /// The contracts before the last steps of a deployment: escrow and dispute know whom they
+    /// call, but nobody is appointed yet.
     ///
     /// # Panics
     /// When they cannot be deployed.
@@ -334,8 +335,8 @@ impl World {
             .expect("time passes");
     }
 
-    /// Takes money from an account by force, so that it can be missing for once. Replies how to
-    /// give it back.
+    /// Takes money from an account by force, so that it can be missing for once; to be given back
+    /// with [`World::restore`].
     ///
     /// # Panics
     /// When the account has less.

@@ -190,10 +190,15 @@ impl Local {
 }
 
 /// Makes an empty database. It appears whole or not at all, and never in place of another.
+///
+/// Its format is the one whose recovery also copes with a process that is killed while it closes
+/// the file.
 fn create(path: &Path) -> Result<(), Error> {
     let draft = path.with_extension(format!("new-{}", std::process::id()));
     let make = || -> Result<(), redb::Error> {
-        let database = Database::create(&draft)?;
+        let database = Database::builder()
+            .create_with_file_format_v3(true)
+            .create(&draft)?;
         let transaction = database.begin_write()?;
         transaction.open_table(CHECKPOINTS)?;
         transaction.open_table(VERDICTS)?;

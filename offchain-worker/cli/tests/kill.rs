@@ -139,7 +139,11 @@ fn both_sides_of_a_dispute_killed_at_random_instants_still_end_it_rightly() {
     home.json(&audit);
     let eve = home.json(&["chain", "fund", "//Eve", "0"]).remove(0);
     let free: u128 = eve["free"].as_str().unwrap().parse().unwrap();
-    // Half of the stake of 100 is the winner's; deposits are far below a token.
     let unit = 10u128.pow(12);
-    assert!(free > 1_000_049 * unit, "{free}");
+    // Half of the stake of 100 is the winner's; deposits are far below a token. The cheat may have
+    // tried again meanwhile, and a bond of 30 be out for that.
+    let task = home.task();
+    let disputes = task["disputes"].as_array().unwrap();
+    let bonds = disputes.iter().filter(|d| d["open"] == true).count() as u128 * 30;
+    assert!(free + bonds * unit > 1_000_049 * unit, "{free}, {task}");
 }

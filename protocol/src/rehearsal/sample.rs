@@ -213,11 +213,8 @@ fn program(constant: &[u8]) -> Program {
 /// Steps of the task.
 pub const STEPS: u32 = 70;
 
-/// Runs the task. `shape` is the number of steps and the steps of a segment.
-///
-/// # Panics
-/// When the shape makes no task.
-pub fn run(shape: (u32, u32), fault: Option<Fault>) -> Run {
+/// The task's program and all that it reads.
+pub fn case() -> Case {
     let mut rng = Rng::new(11);
     let constant: Vec<u8> = (0..300)
         .flat_map(|_| (rng.below(1000) as f32 / 997.0).to_le_bytes())
@@ -227,21 +224,31 @@ pub fn run(shape: (u32, u32), fault: Option<Fault>) -> Run {
         .flat_map(|_| (rng.below(1000) as f32 / 313.0 - 1.5).to_le_bytes())
         .collect();
     let program = program(&constant);
-    validate::program(&program).unwrap_or_else(|e| panic!("{e}"));
     let inputs = Inputs {
         seed: 0x0123_4567_89ab_cdef,
         datasets: vec![Arc::new(dataset) as Blob],
         constants: [(tree::hash(&constant), Arc::new(constant) as Blob)].into(),
     };
-    inputs.check(&program).unwrap();
-    let (steps, segment) = shape;
-    let case = Case {
+    Case {
         program,
         inputs,
         state: vec![wide, vec![1, 0, 0, 0]],
         batch: BATCH,
         record_sizes: vec![RECORD],
-    };
+    }
+}
+
+/// Runs the task. `shape` is the number of steps and the steps of a segment.
+///
+/// # Panics
+/// When the shape makes no task.
+pub fn run(shape: (u32, u32), fault: Option<Fault>) -> Run {
+    let case = case();
+    validate::program(&case.program).expect("the sample program is valid");
+    case.inputs
+        .check(&case.program)
+        .expect("the sample has its inputs");
+    let (steps, segment) = shape;
     Run::new(case, steps, segment, fault)
 }
 

@@ -54,6 +54,10 @@ impl Workload {
             datasets,
             constants,
         };
+        // Two nodes may name one constant by different shapes, of which only one can be opened.
+        inputs
+            .check(&program)
+            .map_err(|missing| Error::Invalid(missing.to_string()))?;
         Ok(Workload {
             spec: spec.clone(),
             program: Arc::new(program),
