@@ -369,6 +369,12 @@ impl Game {
         }
     }
 
+    /// BLAKE3 of the encoded position. A message that carries a move names the position it
+    /// answers by this hash, so that it cannot land on another one.
+    pub fn hash(&self) -> Hash {
+        *blake3::hash(&self.encode()).as_bytes()
+    }
+
     /// Ends an unfinished game against the side whose turn it is.
     pub fn time_out(&mut self) {
         if let Some(turn) = self.turn() {

@@ -111,9 +111,9 @@ impl World {
         sums.dispute += contracts.dispute_config().expect("a getter answers").burn;
         for listed in contracts.disputes(0).expect("a getter answers") {
             let record = self.dispute(listed.id);
-            sums.dispute += match record.game.turn() {
-                Some(_) => record.bond,
-                None => record.owed_challenger + record.owed_solver,
+            sums.dispute += match record.settled {
+                false => record.bond,
+                true => record.owed_challenger + record.owed_solver,
             };
         }
         for listed in contracts.demands(0).expect("a getter answers") {

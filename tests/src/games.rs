@@ -30,7 +30,10 @@ impl World {
             let mv = match (game.turn(), game.phase) {
                 (Some(Side::Defender), _) => defender(&game),
                 (Some(Side::Challenger), _) => challenger(&game, &revealed),
-                (None, Phase::Over(outcome)) => return outcome,
+                (None, Phase::Over(outcome)) => {
+                    self.settle(dispute);
+                    return outcome;
+                }
                 (None, _) => unreachable!("a game without a turn is over"),
             };
             match mv.map(|mv| self.make(dispute, mv)) {
@@ -60,7 +63,7 @@ impl World {
         };
         let message = dispute::Play {
             dispute,
-            position: before.game.position,
+            position: before.game.hash(),
             mv,
         };
         let sent = self.tell(&self.signer(&mover), 0, &message);
@@ -93,7 +96,7 @@ impl World {
     pub fn time_out(&self, dispute: DisputeId) {
         let record = self.dispute(dispute);
         let turn = record.game.turn().expect("the game goes on");
-        let claim = dispute::ClaimTimeout { dispute };
+        let claim = dispute::Settle { dispute };
         let anyone = self.person("bystander");
         let now = self.now();
         if !record.clocks.expired(turn, now.time, now.block) {
@@ -112,6 +115,23 @@ impl World {
         assert_eq!(receipt.deposit, 0, "a timeout moves no storage deposit");
         let winner = self.dispute(dispute).game.winner();
         assert_eq!(winner, Some(turn.other()), "the side that stalled loses");
+    }
+
+    /// Settles a dispute that is decided, unless it is settled.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn settle(&self, dispute: DisputeId) {
+        if self.dispute(dispute).settled {
+            return;
+        }
+        let anyone = self.person("bystander");
+        let receipt = self
+            .tell(&anyone, 0, &dispute::Settle { dispute })
+            .expect("the dispute is decided");
+        assert_eq!(receipt.deposit, 0, "settling moves no storage deposit");
+        let again = self.tell(&anyone, 0, &dispute::Settle { dispute });
+        assert_eq!(again, Err(Error::Over));
     }
 
     fn revealed(&self, receipt: &Receipt) -> Option<Vec<u8>> {

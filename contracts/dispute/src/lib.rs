@@ -12,7 +12,7 @@
 pub mod logic;
 
 /// Bytes of a dispute's record at its longest, which it occupies from the start.
-const DISPUTE_BYTES: usize = 567;
+const DISPUTE_BYTES: usize = 568;
 
 #[ink::contract]
 mod contract {
@@ -31,7 +31,7 @@ mod contract {
         escrow::{self, Challenged, Outcome},
         Account, Attempt, DemandId, DisputeId, Hash as Blake3, Message, Task, TaskId, BURN_ACCOUNT,
     };
-    use lockstep_protocol::game::{Move, Phase};
+    use lockstep_protocol::game::{Move, Phase, Side};
 
     /// Disputes and demands by number.
     #[ink(storage)]
@@ -96,35 +96,59 @@ mod contract {
         }
 
         /// Makes a move. Only the side whose turn it is, while its clock runs. `position` is the
-        /// number of moves made so far.
+        /// hash of the position that the move answers.
         #[ink(message)]
-        pub fn play(&mut self, dispute: DisputeId, position: u32, mv: Move) -> Result<(), Error> {
+        pub fn play(
+            &mut self,
+            dispute: DisputeId,
+            position: Blake3,
+            mv: Move,
+        ) -> Result<(), Error> {
             let mut record = self.get_dispute(dispute)?;
-            let caller = self.caller();
             let at = self.moment();
-            let burn = &mut self.config.0.burn;
-            let (side, outcome) = dispute::play(&mut record, burn, caller, position, &mv, at)?;
-            if outcome.is_some() {
-                return self.close(dispute, record, outcome);
-            }
-            let event = Event::Moved {
-                dispute,
-                position,
-                side,
-                mv,
+            let side = dispute::play(&mut record, self.caller(), &position, &mv, at)?;
+            let position = record.game.position - 1;
+            let event = match record.game.phase {
+                Phase::Over(outcome) => Event::Decided {
+                    dispute,
+                    position,
+                    side,
+                    outcome,
+                },
+                _ => Event::Moved {
+                    dispute,
+                    position,
+                    side,
+                    mv,
+                },
             };
             self.log(record.task, event);
             self.disputes.insert(dispute, &Cell(record));
             Ok(())
         }
 
-        /// Ends a dispute against the side whose clock has expired. Anyone.
+        /// Settles a dispute that a move has decided, or whose mover's clock has expired: divides
+        /// the bond and tells escrow. Anyone.
         #[ink(message)]
-        pub fn claim_timeout(&mut self, dispute: DisputeId) -> Result<(), Error> {
+        pub fn settle(&mut self, dispute: DisputeId) -> Result<(), Error> {
             let mut record = self.get_dispute(dispute)?;
             let at = self.moment();
-            let outcome = dispute::time_out(&mut record, &mut self.config.0.burn, at)?;
-            self.close(dispute, record, outcome)
+            let outcome = dispute::settle(&mut record, &mut self.config.0.burn, at)?;
+            let told = match outcome.winner {
+                Side::Challenger => Outcome::Wrong,
+                Side::Defender => Outcome::Upheld,
+            };
+            record.share = self.unregister(record.task, record.attempt, told)?;
+            let event = Event::Settled {
+                dispute,
+                outcome,
+                to_challenger: record.owed_challenger,
+                to_solver: record.owed_solver,
+                burned: record.bond - record.owed_challenger - record.owed_solver,
+            };
+            self.log(record.task, event);
+            self.disputes.insert(dispute, &Cell(record));
+            Ok(())
         }
 
         /// Asks the solver to post one chunk of a checkpoint and pays the fee, exactly.
@@ -326,7 +350,7 @@ mod contract {
                         attempt: record.attempt,
                         solver: record.solver,
                         challenger: record.challenger,
-                        open: record.game.turn().is_some(),
+                        open: !record.settled,
                     })
                 })
                 .collect()
@@ -406,29 +430,6 @@ mod contract {
                 outcome,
             })?;
             Ok(if earned { Share::Earned } else { Share::None })
-        }
-
-        /// Settles a dispute whose game is over.
-        fn close(
-            &mut self,
-            dispute: DisputeId,
-            mut record: DisputeRecord,
-            outcome: Option<Outcome>,
-        ) -> Result<(), Error> {
-            let (Some(told), Phase::Over(outcome)) = (outcome, record.game.phase) else {
-                return Err(Error::NotOver);
-            };
-            record.share = self.unregister(record.task, record.attempt, told)?;
-            let event = Event::Closed {
-                dispute,
-                outcome,
-                to_challenger: record.owed_challenger,
-                to_solver: record.owed_solver,
-                burned: record.bond - record.owed_challenger - record.owed_solver,
-            };
-            self.log(record.task, event);
-            self.disputes.insert(dispute, &Cell(record));
-            Ok(())
         }
 
         fn escrow<M, T>(&self, message: &M) -> Result<T, Error>

@@ -45,7 +45,7 @@ pub struct DisputeRecord {
     pub challenger: Account,
     /// What the challenger stands to lose.
     pub bond: Balance,
-    /// The block of the latest move: its `Moved`, `Closed` or `Opened` event is there.
+    /// The block of the latest event: `Opened`, `Moved`, `Decided` or `Settled`.
     pub block: BlockNumber,
     /// Both sides' clocks.
     pub clocks: Clocks,
@@ -55,6 +55,8 @@ pub struct DisputeRecord {
     pub owed_solver: Balance,
     /// The challenger's share of the slashed stake.
     pub share: Share,
+    /// Whether the bond was divided and escrow told the outcome.
+    pub settled: bool,
     /// The position.
     pub game: Game,
 }
@@ -199,14 +201,15 @@ messages! {
     "play" Play {
         /// Which dispute.
         dispute: DisputeId,
-        /// The number of moves made so far, of which this one is the next.
-        position: u32,
+        /// The position that the move answers: [`Game::hash`].
+        position: Hash,
         /// The move.
         mv: Move,
     } -> Result<(), Error>;
 
-    /// Ends a dispute against the side whose clock has expired. Anyone.
-    "claim_timeout" ClaimTimeout {
+    /// Settles a dispute that a move has decided, or whose mover's clock has expired: divides the
+    /// bond and tells escrow. Anyone.
+    "settle" Settle {
         /// Which dispute.
         dispute: DisputeId,
     } -> Result<(), Error>;
@@ -350,8 +353,19 @@ pub enum Event {
         /// The move, with all that it reveals.
         mv: Move,
     },
-    /// A game ended.
-    Closed {
+    /// A move ended the game.
+    Decided {
+        /// Which dispute.
+        dispute: DisputeId,
+        /// Moves made before it.
+        position: u32,
+        /// By which side.
+        side: Side,
+        /// Who won, and why.
+        outcome: game::Outcome,
+    },
+    /// A dispute is over.
+    Settled {
         /// Which dispute.
         dispute: DisputeId,
         /// Who won, and why.

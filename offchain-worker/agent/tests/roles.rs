@@ -284,6 +284,60 @@ fn every_kind_of_cheat_is_slashed_by_a_challenger_that_dies_after_every_move() {
 }
 
 #[test]
+fn disputes_and_demands_that_nobody_ends_do_not_hold_up_the_share() {
+    let world = World::new();
+    let task = world.submit(&support::workload(23, 5));
+    loop {
+        let action = world.cheat(Level::Fold, 3).react(&mut Unobserved).unwrap();
+        if let Action::Committed { .. } = action.expect("there is work") {
+            break;
+        }
+    }
+    // The cheat's friend opens what nobody goes on with, and the cheat is never seen again.
+    let contracts = world.contracts();
+    let record = contracts.task(task).unwrap().unwrap();
+    let content = contracts.submission(task, &record).unwrap().task;
+    let attempt = contracts.attempt(task, 1).unwrap().unwrap();
+    let trace = attempt.commitment.trace;
+    let friend = Signer::dev("Ferdie");
+    let open = dispute::Open {
+        task,
+        attempt: 1,
+        content: content.clone(),
+        trace,
+    };
+    contracts.dispute(&friend, terms().bond, &open).unwrap();
+    let demand = dispute::Demand {
+        task,
+        attempt: 1,
+        content,
+        trace,
+        segment: 0,
+        slot: 0,
+        chunk: 0,
+    };
+    contracts.dispute(&friend, UNIT, &demand).unwrap();
+    drop(contracts);
+
+    until_quiet(|| world.challenger(Audit::Everything).react(&mut Unobserved));
+    world.chain().advance(6 * HOUR).unwrap();
+    let done = until_quiet(|| world.challenger(Audit::Everything).react(&mut Unobserved));
+    let settled = done
+        .iter()
+        .filter(|a| matches!(a, Action::Settled { timeout: true, .. }));
+    assert_eq!(settled.count(), 2, "its own and the friend's: {done:?}");
+    assert!(done
+        .iter()
+        .any(|a| matches!(a, Action::ExpiredDemand { .. })));
+    assert_eq!(withdrawn(&done, Money::Bond), terms().bond);
+    assert_eq!(
+        withdrawn(&done, Money::Share),
+        terms().stake / 2 / 2,
+        "half of the winners' half"
+    );
+}
+
+#[test]
 fn a_sample_of_all_segments_catches_from_published_checkpoints() {
     let (_, challenger, _) = catch(Level::Fold, 4, Audit::Sample(1.0));
     assert!(withdrawn(&challenger, Money::Share) > 0);

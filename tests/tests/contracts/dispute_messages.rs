@@ -4,13 +4,13 @@ use crate::{blatant, honest, wrong};
 use lockstep_agent::chain::Error as ChainError;
 use lockstep_agent::keys::Signer;
 use lockstep_interface::dispute::{
-    ClaimShare, ClaimTimeout, Error, FlushBurn, ListDisputes, Open, Play, Prune, Share, Withdraw,
+    ClaimShare, Settle, Error, FlushBurn, ListDisputes, Open, Play, Prune, Share, Withdraw,
     PAGE,
 };
 use lockstep_interface::escrow::{self, Cancel};
 use lockstep_interface::{DisputeId, Message, BURN_ACCOUNT};
 use lockstep_protocol::eval::Blob;
-use lockstep_protocol::game::{File, Move, Phase, Refusal, Side};
+use lockstep_protocol::game::{File, Game, Move, Phase, Refusal, Side};
 use lockstep_protocol::player::{self, Evidence, FileId};
 use lockstep_protocol::program::Node;
 use lockstep_protocol::referee::{Operand, Unproven};
@@ -56,7 +56,7 @@ impl Scene {
         let mv = honest_defender(run)(&game).expect("it is the defender's turn");
         Play {
             dispute: self.id,
-            position: game.position,
+            position: game.hash(),
             mv,
         }
     }
@@ -73,7 +73,7 @@ impl Scene {
         let mv = honest_challenger(honest(), None)(&game, &revealed).unwrap();
         Play {
             dispute: self.id,
-            position: game.position,
+            position: game.hash(),
             mv,
         }
     }
@@ -174,7 +174,16 @@ fn a_move_for_another_position_or_dispute_is_refused() {
     let scene = scene(blatant());
     let Scene { world, .. } = &scene;
     let first = scene.defence(blatant());
-    for position in [1, 2, u32::MAX] {
+    let game = world.dispute(scene.id).game;
+    let later = Game {
+        position: game.position + 1,
+        ..game.clone()
+    };
+    let other = Game {
+        after: [9; 32],
+        ..game.clone()
+    };
+    for position in [later.hash(), other.hash(), game.frame.program, [0; 32]] {
         let ahead = Play {
             position,
             ..first.clone()
@@ -391,6 +400,13 @@ fn operands_must_open_to_the_claimed_tensors_at_the_computed_places() {
     };
     assert_eq!(world.make(*id, record), Err(Refusal::WrongMove));
     world.make(*id, right).unwrap();
+    let record = world.dispute(*id);
+    assert!(!record.settled, "a decided dispute pays nothing yet");
+    let early = world.tell(&scene.solver, 0, &Withdraw { dispute: *id });
+    assert_eq!(early, Err(Error::NothingOwed));
+    let early = world.tell(&scene.challenger, 0, &Prune { dispute: *id });
+    assert_eq!(early, Err(Error::NotOver));
+    world.settle(*id);
     assert_eq!(
         world.dispute(*id).game.winner(),
         Some(Side::Challenger),
@@ -509,10 +525,10 @@ fn a_tensor_entry_that_hashes_only_a_right_prefix_cannot_be_revealed() {
 fn a_clock_that_has_expired_ends_the_game_and_no_move_saves_it() {
     let scene = scene(blatant());
     let Scene { world, id, .. } = &scene;
-    let claim = ClaimTimeout { dispute: *id };
+    let claim = Settle { dispute: *id };
     let mallory = world.person("mallory");
     assert_eq!(world.tell(&mallory, 0, &claim), Err(Error::Running));
-    let missing = ClaimTimeout { dispute: 4 };
+    let missing = Settle { dispute: 4 };
     assert_eq!(world.tell(&mallory, 0, &missing), Err(Error::NoDispute));
     world.wait(TERMS.clock + 1);
     let late = world.tell(&scene.solver, 0, &scene.defence(blatant()));
@@ -522,7 +538,7 @@ fn a_clock_that_has_expired_ends_the_game_and_no_move_saves_it() {
     let record = world.dispute(*id);
     let message = Play {
         dispute: *id,
-        position: record.game.position,
+        position: record.game.hash(),
         mv: Move::DisputeNodes,
     };
     for side in [&scene.solver, &scene.challenger] {
@@ -538,7 +554,7 @@ fn a_side_loses_only_its_own_time() {
     world.wait(TERMS.clock / 2);
     let second = scene.reveal(blatant());
     world.wait(TERMS.clock - 5_000);
-    let claim = ClaimTimeout { dispute: *id };
+    let claim = Settle { dispute: *id };
     assert_eq!(world.tell(&scene.solver, 0, &claim), Err(Error::Running));
     world.tell(&scene.challenger, 0, &second).unwrap();
     let clocks = world.dispute(*id).clocks;
@@ -552,7 +568,7 @@ fn a_side_loses_only_its_own_time() {
 fn nobody_loses_on_time_while_the_chain_stands_still() {
     let scene = scene(blatant());
     let Scene { world, id, .. } = &scene;
-    let claim = ClaimTimeout { dispute: *id };
+    let claim = Settle { dispute: *id };
     world.stand_still(10 * TERMS.clock);
     let refused = world.tell(&scene.challenger, 0, &claim);
     assert_eq!(refused, Err(Error::Running), "time without blocks");
@@ -744,7 +760,7 @@ fn money_sent_with_a_message_that_takes_none_is_not_lost() {
     world.wait(TERMS.clock + 1);
     let before = world.free(&scene.solver.account());
     let inputs = [
-        ClaimTimeout { dispute }.call(),
+        Settle { dispute }.call(),
         Withdraw { dispute }.call(),
         ClaimShare { dispute }.call(),
         FlushBurn {}.call(),

@@ -1,7 +1,7 @@
 //! Whole games through the real contract. Every move is checked against the protocol's own game.
 
 use crate::{honest, wrong};
-use lockstep_interface::dispute::{ClaimTimeout, Error, Play};
+use lockstep_interface::dispute::{Settle, Error, Play};
 use lockstep_interface::escrow::Cancel;
 use lockstep_protocol::game::{File, Game, Move, Outcome, Phase, Reason, Refusal, Side};
 use lockstep_protocol::random::{self, Rng, Size};
@@ -299,12 +299,12 @@ fn random_moves_by_both_sides_end_every_game_with_one_winner() {
             };
             let message = Play {
                 dispute: id,
-                position: game.position,
+                position: game.hash(),
                 mv: right.clone(),
             };
             let refused = world.tell(idle, 0, &message);
             assert_eq!(refused, Err(Error::Move(Refusal::NotYourTurn)));
-            let claim = ClaimTimeout { dispute: id };
+            let claim = Settle { dispute: id };
             let early = world.tell(idle, 0, &claim);
             assert_eq!(early, Err(Error::Running));
             match rng.below(24) {
@@ -320,6 +320,7 @@ fn random_moves_by_both_sides_end_every_game_with_one_winner() {
                 }
             }
         }
+        world.settle(id);
         let winner = world.dispute(id).game.winner().unwrap();
         winners.insert(winner as u8);
         match winner {

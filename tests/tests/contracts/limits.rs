@@ -16,20 +16,15 @@ use lockstep_tests::{programs, World};
 /// Bytes of the buffer that holds the input of a call.
 const BUFFER: usize = 64 << 10;
 
-/// Every message so far costs less than 2% of what an extrinsic may, proofs at most `proof`, and
-/// all fit the buffer.
-fn check_limits(world: &World, proof: f64) {
+/// Every message so far costs less than 2% of what an extrinsic may, and all fit the buffer.
+fn check_limits(world: &World) {
     let limit = world.chain().extrinsic_limit().unwrap().ref_time;
     let table = world.gas();
     println!("extrinsic limit {:.1} G", limit as f64 / 1e9);
     println!("{table}");
     for (kind, line) in table.lines() {
         let share = line.weight.ref_time as f64 / limit as f64;
-        let most = match kind {
-            "play" | "play Prove" => proof,
-            _ => 0.02,
-        };
-        assert!(share < most, "{kind} costs {:.2}%", 100.0 * share);
+        assert!(share < 0.02, "{kind} costs {:.2}%", 100.0 * share);
         assert!(line.bytes < BUFFER, "{kind} has {} bytes", line.bytes);
     }
 }
@@ -72,7 +67,7 @@ fn every_move_of_a_game_costs_under_two_percent_of_an_extrinsic() {
         );
         assert_eq!(outcome.winner, Side::Challenger);
     }
-    check_limits(&world, 0.02);
+    check_limits(&world);
 }
 
 #[test]
@@ -105,7 +100,7 @@ fn a_maximal_node_is_proven_in_one_call() {
                     assert_eq!(operands.len(), 8);
                     let opened = operands.iter().flatten().count();
                     assert_eq!((opened, left.is_some()), (8 - usize::from(r > 0), r > 0));
-                    let position = game.position;
+                    let position = game.hash();
                     proof = Play {
                         dispute: id,
                         position,
@@ -141,8 +136,7 @@ fn a_maximal_node_is_proven_in_one_call() {
         matches!(outcome.reason, Reason::Disproven { .. }),
         "{outcome:?}"
     );
-    // Most of it is the settlement through escrow and stake, and the 20 KiB of openings.
-    check_limits(&world, 0.03);
+    check_limits(&world);
     world.check_books();
 }
 

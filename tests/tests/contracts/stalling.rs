@@ -63,6 +63,7 @@ fn stalling_sybils_end_poorer_by_their_bonds_and_the_solver_richer() {
             }
             world.time_out(*dispute);
         }
+        world.settle(*dispute);
         upheld += u32::from(world.dispute(*dispute).game.winner() == Some(Side::Defender));
     }
     assert_eq!(upheld, SYBILS, "an honest solver loses none of them");

@@ -3,12 +3,12 @@
 use super::{take, Moment};
 use lockstep_interface::{
     dispute::{DisputeRecord, Error, Share, LOST_BOND_SOLVER},
-    escrow::{Challenged, Outcome},
-    Account, Attempt, Balance, Task, TaskId,
+    escrow::Challenged,
+    Account, Attempt, Balance, Hash, Task, TaskId,
 };
 use lockstep_protocol::{
     clock::Clocks,
-    game::{Game, Move, Refusal, Side},
+    game::{self, Game, Move, Phase, Refusal, Side},
 };
 
 /// A new dispute of a commitment that escrow has found open to challenge. `content` is the task
@@ -43,19 +43,19 @@ pub fn open(
         owed_challenger: 0,
         owed_solver: 0,
         share: Share::None,
+        settled: false,
         game: Game::new(&content.spec, &challenged.commitment),
     })
 }
 
-/// Makes a move. Replies which side moved, and what escrow is told when that ended the game.
+/// Makes a move. Replies which side moved.
 pub fn play(
     record: &mut DisputeRecord,
-    burn: &mut Balance,
     caller: Account,
-    position: u32,
+    position: &Hash,
     mv: &Move,
     at: Moment,
-) -> Result<(Side, Option<Outcome>), Error> {
+) -> Result<Side, Error> {
     let turn = record.game.turn().ok_or(Error::Over)?;
     if caller != account(record, turn) {
         return Err(if caller == account(record, turn.other()) {
@@ -64,7 +64,7 @@ pub fn play(
             Error::NotParty
         });
     }
-    if position != record.game.position {
+    if *position != record.game.hash() {
         return Err(Error::Position);
     }
     if record.clocks.expired(turn, at.now, at.block) {
@@ -73,22 +73,38 @@ pub fn play(
     record.game.play(turn, mv).map_err(Error::Move)?;
     record.clocks.moved(turn, at.now, at.block);
     record.block = at.block;
-    Ok((turn, settle(record, burn)))
+    Ok(turn)
 }
 
-/// Ends a game against the side whose clock has expired. Replies what escrow is told.
-pub fn time_out(
+/// Divides the bond of a dispute that is decided, by a move or by the clock of the side to move.
+/// Replies how the game ended.
+pub fn settle(
     record: &mut DisputeRecord,
     burn: &mut Balance,
     at: Moment,
-) -> Result<Option<Outcome>, Error> {
-    let turn = record.game.turn().ok_or(Error::Over)?;
-    if !record.clocks.expired(turn, at.now, at.block) {
-        return Err(Error::Running);
+) -> Result<game::Outcome, Error> {
+    if record.settled {
+        return Err(Error::Over);
     }
-    record.game.time_out();
+    if let Some(turn) = record.game.turn() {
+        if !record.clocks.expired(turn, at.now, at.block) {
+            return Err(Error::Running);
+        }
+        record.game.time_out();
+    }
+    let Phase::Over(outcome) = record.game.phase else {
+        return Err(Error::NotOver);
+    };
+    match outcome.winner {
+        Side::Challenger => record.owed_challenger = record.bond,
+        Side::Defender => {
+            record.owed_solver = record.bond * LOST_BOND_SOLVER / 100;
+            *burn += record.bond - record.owed_solver;
+        }
+    }
+    record.settled = true;
     record.block = at.block;
-    Ok(settle(record, burn))
+    Ok(outcome)
 }
 
 /// Takes what is owed to the caller, on whichever side it is.
@@ -120,28 +136,13 @@ pub fn check_prune(record: &DisputeRecord, caller: Account) -> Result<(), Error>
     if caller != record.challenger {
         return Err(Error::NotParty);
     }
-    if record.game.winner().is_none() {
+    if !record.settled {
         return Err(Error::NotOver);
     }
     if record.owed_challenger > 0 || record.owed_solver > 0 || record.share == Share::Earned {
         return Err(Error::Owed);
     }
     Ok(())
-}
-
-/// Divides the bond of a game that is over.
-fn settle(record: &mut DisputeRecord, burn: &mut Balance) -> Option<Outcome> {
-    match record.game.winner()? {
-        Side::Challenger => {
-            record.owed_challenger = record.bond;
-            Some(Outcome::Wrong)
-        }
-        Side::Defender => {
-            record.owed_solver = record.bond * LOST_BOND_SOLVER / 100;
-            *burn += record.bond - record.owed_solver;
-            Some(Outcome::Upheld)
-        }
-    }
 }
 
 fn account(record: &DisputeRecord, side: Side) -> Account {

@@ -76,10 +76,12 @@ pub enum Action {
         /// What the chain said.
         receipt: Receipt,
     },
-    /// Ended a dispute whose other side ran out of time.
-    ClaimedTimeout {
+    /// Settled a dispute that was decided.
+    Settled {
         /// Which dispute.
         dispute: DisputeId,
+        /// Whether a clock decided it, and no move.
+        timeout: bool,
         /// What the chain said.
         receipt: Receipt,
     },
@@ -178,7 +180,7 @@ impl Action {
             | Action::Staked { receipt, .. }
             | Action::Committed { receipt, .. }
             | Action::Moved { receipt, .. }
-            | Action::ClaimedTimeout { receipt, .. }
+            | Action::Settled { receipt, .. }
             | Action::Answered { receipt, .. }
             | Action::Demanded { receipt, .. }
             | Action::ExpiredDemand { receipt, .. }
@@ -232,8 +234,11 @@ impl fmt::Display for Action {
                     before.position
                 )
             }
-            Action::ClaimedTimeout { dispute, .. } => {
-                write!(f, "claimed the timeout of dispute {dispute}")
+            Action::Settled {
+                dispute, timeout, ..
+            } => {
+                let why = if *timeout { ", whose clock ran out" } else { "" };
+                write!(f, "settled dispute {dispute}{why}")
             }
             Action::Answered { demand, .. } => write!(f, "answered demand {demand}"),
             Action::Demanded {

@@ -12,7 +12,7 @@ use crate::store::Store;
 use audit::Claim;
 use lockstep_interface::dispute::{
     ClaimDemandShare, ClaimShare, Demand, DemandRecord, DemandStatus, DisputeRecord, ExpireDemand,
-    Open, Prune, PruneDemand, Share, Withdraw, WithdrawFee,
+    Listed, Open, Prune, PruneDemand, Share, Withdraw, WithdrawFee,
 };
 use lockstep_interface::escrow::{AttemptRecord, AttemptStatus, TaskRecord};
 use lockstep_interface::{Attempt, DemandId, DisputeId, TaskId};
@@ -305,8 +305,8 @@ impl Challenger {
                 let own = own_part(&record.game, files, &mv)?;
                 self.worker.play(id, record, mv, own).map(Some)
             }
-            Some(Side::Defender) => self.worker.claim_timeout(id, record, now, Side::Challenger),
-            None => self.settle(id, record),
+            None if record.settled => self.collect_from(id, record),
+            Some(Side::Defender) | None => self.worker.settle(id, record, now),
         }
     }
 
@@ -319,7 +319,7 @@ impl Challenger {
         for listed in contracts.disputes(0)? {
             if listed.challenger == me && !listed.open {
                 if let Some(record) = contracts.dispute_record(listed.id)? {
-                    if let Some(action) = self.settle(listed.id, &record)? {
+                    if let Some(action) = self.collect_from(listed.id, &record)? {
                         return Ok(Some(action));
                     }
                 }
@@ -338,7 +338,7 @@ impl Challenger {
     }
 
     /// Takes what a dispute that is over owes, and removes it.
-    fn settle(&self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
+    fn collect_from(&self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
         let Worker {
             signer, contracts, ..
         } = &self.worker;
@@ -352,7 +352,7 @@ impl Challenger {
         }
         if record.share == Share::Earned {
             if !self.shares_payable(record.task, record.attempt)? {
-                return Ok(None);
+                return self.clear_the_way(record.task, record.attempt);
             }
             let (amount, receipt) = contracts.dispute(signer, 0, &ClaimShare { dispute: id })?;
             return Ok(Some(Action::Withdrew {
@@ -396,7 +396,7 @@ impl Challenger {
         }
         if record.share == Share::Earned {
             if !self.shares_payable(record.task, record.attempt)? {
-                return Ok(None);
+                return self.clear_the_way(record.task, record.attempt);
             }
             let message = ClaimDemandShare { demand: id };
             let (amount, receipt) = contracts.dispute(signer, 0, &message)?;
@@ -422,9 +422,41 @@ impl Challenger {
         }))
     }
 
+    /// Whether the shares of an attempt are payable: no challenge of it is open.
     fn shares_payable(&self, task: TaskId, attempt: Attempt) -> Result<bool, Error> {
         let record = self.worker.contracts.attempt(task, attempt)?;
         Ok(record.is_some_and(|record| record.challenges == 0))
+    }
+
+    /// Ends a challenge of others that is decided and that nobody ends, since it holds up the
+    /// shares of an attempt; `None` when there is none.
+    fn clear_the_way(&self, task: TaskId, attempt: Attempt) -> Result<Option<Action>, Error> {
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
+        let now = contracts.now()?;
+        let here = |listed: &Listed| listed.open && (listed.task, listed.attempt) == (task, attempt);
+        for listed in contracts.disputes(0)?.into_iter().filter(here) {
+            let Some(record) = contracts.dispute_record(listed.id)? else {
+                continue;
+            };
+            let settled = self.worker.settle(listed.id, &record, now)?;
+            if settled.is_some() {
+                return Ok(settled);
+            }
+        }
+        for Listed { id, .. } in contracts.demands(0)?.into_iter().filter(here) {
+            let record = contracts.demand_record(id)?;
+            if record.is_some_and(|record| record.expired(now.time, now.block)) {
+                let message = ExpireDemand { demand: id };
+                let ((), receipt) = contracts.dispute(signer, 0, &message)?;
+                return Ok(Some(Action::ExpiredDemand {
+                    demand: id,
+                    receipt,
+                }));
+            }
+        }
+        Ok(None)
     }
 
     /// The files to dispute with, and the segment that is known to be wrong.

@@ -24,10 +24,10 @@ use crate::local::Local;
 use crate::run::workload::Workload;
 use crate::run::Device;
 use crate::store::Store;
-use lockstep_interface::dispute::{DisputeRecord, Event, Play};
+use lockstep_interface::dispute::{DisputeRecord, Event, Play, Settle};
 use lockstep_interface::escrow::TaskRecord;
 use lockstep_interface::{Account, DisputeId, Task, TaskId};
-use lockstep_protocol::game::{Move, Side};
+use lockstep_protocol::game::Move;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -87,10 +87,9 @@ impl Worker {
         mv: Move,
         own: Option<Vec<u8>>,
     ) -> Result<Action, Error> {
-        let position = record.game.position;
         let message = Play {
             dispute: id,
-            position,
+            position: record.game.hash(),
             mv: mv.clone(),
         };
         let ((), receipt) = self.contracts.dispute(&self.signer, 0, &message)?;
@@ -122,24 +121,25 @@ impl Worker {
         }))
     }
 
-    /// Ends a dispute whose other side has run out of time.
-    fn claim_timeout(
+    /// Settles a dispute that is decided: by a move, or since the clock of whoever is to move has
+    /// expired; `None` when it is not.
+    fn settle(
         &self,
         id: DisputeId,
         record: &DisputeRecord,
         now: Now,
-        me: Side,
     ) -> Result<Option<Action>, Error> {
-        let Some(turn) = record.game.turn() else {
-            return Ok(None);
+        let timeout = match record.game.turn() {
+            Some(turn) if record.clocks.expired(turn, now.time, now.block) => true,
+            None if !record.settled => false,
+            _ => return Ok(None),
         };
-        if turn == me || !record.clocks.expired(turn, now.time, now.block) {
-            return Ok(None);
-        }
-        let message = lockstep_interface::dispute::ClaimTimeout { dispute: id };
-        let ((), receipt) = self.contracts.dispute(&self.signer, 0, &message)?;
-        Ok(Some(Action::ClaimedTimeout {
+        let ((), receipt) = self
+            .contracts
+            .dispute(&self.signer, 0, &Settle { dispute: id })?;
+        Ok(Some(Action::Settled {
             dispute: id,
+            timeout,
             receipt,
         }))
     }

@@ -245,7 +245,7 @@ impl Bound {
 fn size(mv: &Move) -> u64 {
     let play = Play {
         dispute: u64::MAX,
-        position: u32::MAX,
+        position: [0; 32],
         mv: mv.clone(),
     };
     play.call().len() as u64

@@ -3,11 +3,11 @@ use crate::logic::{dispute::*, take_burn};
 use lockstep_interface::{
     cell::Cell,
     dispute::{DisputeRecord, Error, Share},
-    escrow::{Challenged, Outcome},
+    escrow::Challenged,
     Balance,
 };
 use lockstep_protocol::{
-    game::{self, Move, Phase, Reason, Refusal, Side},
+    game::{self, Game, Move, Phase, Reason, Refusal, Side},
     task::Commitment,
     tree::{self, Span},
 };
@@ -48,13 +48,25 @@ fn select() -> Move {
     }
 }
 
+/// Makes a move from the present position.
+fn make(
+    record: &mut DisputeRecord,
+    caller: Account,
+    mv: &Move,
+    at: Moment,
+) -> Result<Side, Error> {
+    let position = record.game.hash();
+    play(record, caller, &position, mv, at)
+}
+
 /// A game that `winner` won by the other's timeout, and what burns.
 fn won_by(winner: Side) -> (DisputeRecord, Balance) {
     let (mut record, mut burn) = (opened(), 0);
     if winner == Side::Defender {
-        play(&mut record, &mut burn, SOLVER, 0, &reveal(), at(1000, 10)).unwrap();
+        make(&mut record, SOLVER, &reveal(), at(1000, 10)).unwrap();
     }
-    time_out(&mut record, &mut burn, at(2000, 100)).unwrap();
+    let outcome = settle(&mut record, &mut burn, at(2000, 100)).unwrap();
+    assert_eq!(outcome.winner, winner);
     (record, burn)
 }
 
@@ -71,51 +83,47 @@ fn the_bond_is_exact() {
 
 #[test]
 fn only_the_side_whose_turn_it_is_moves_and_only_from_the_position_it_names() {
-    let (mut record, mut burn) = (opened(), 0);
+    let mut record = opened();
     let before = record.clone();
+    let here = before.game.hash();
+    let elsewhere = Game {
+        after: [98; 32],
+        ..before.game.clone()
+    };
     let refused = [
-        (CHALLENGER, 0, Error::Move(Refusal::NotYourTurn)),
-        (STRANGER, 0, Error::NotParty),
-        (SOLVER, 1, Error::Position),
+        (CHALLENGER, here, Error::Move(Refusal::NotYourTurn)),
+        (STRANGER, here, Error::NotParty),
+        (SOLVER, elsewhere.hash(), Error::Position),
+        (SOLVER, [0; 32], Error::Position),
     ];
     for (caller, position, error) in refused {
-        let reply = play(
-            &mut record,
-            &mut burn,
-            caller,
-            position,
-            &reveal(),
-            at(1001, 11),
-        );
+        let reply = play(&mut record, caller, &position, &reveal(), at(1001, 11));
         assert_eq!(reply, Err(error));
     }
     let wrong = Move::Reveal(vec![0; 4 * 32]);
     assert_eq!(
-        play(&mut record, &mut burn, SOLVER, 0, &wrong, at(1001, 11)),
+        make(&mut record, SOLVER, &wrong, at(1001, 11)),
         Err(Error::Move(Refusal::WrongBytes))
     );
     assert_eq!(record, before);
     assert_eq!(
-        play(&mut record, &mut burn, SOLVER, 0, &reveal(), at(1001, 11)),
-        Ok((Side::Defender, None))
+        make(&mut record, SOLVER, &reveal(), at(1001, 11)),
+        Ok(Side::Defender)
     );
     assert_eq!(
-        play(&mut record, &mut burn, SOLVER, 0, &reveal(), at(1001, 11)),
+        play(&mut record, SOLVER, &here, &reveal(), at(1001, 11)),
         Err(Error::Move(Refusal::NotYourTurn)),
         "a move that lands twice does nothing the second time"
     );
     assert_eq!(
-        play(
-            &mut record,
-            &mut burn,
-            CHALLENGER,
-            1,
-            &select(),
-            at(1002, 12)
-        ),
-        Ok((Side::Challenger, None))
+        make(&mut record, CHALLENGER, &select(), at(1002, 12)),
+        Ok(Side::Challenger)
     );
     assert_eq!(record.block, 12);
+    assert_eq!(
+        play(&mut record, SOLVER, &here, &reveal(), at(1002, 12)),
+        Err(Error::Position)
+    );
 }
 
 #[test]
@@ -123,26 +131,55 @@ fn a_side_runs_out_of_time_only_when_time_and_blocks_have_passed() {
     let mut burn = 0;
     for late in [at(1071, 12), at(1070, 13)] {
         let mut record = opened();
-        assert_eq!(time_out(&mut record, &mut burn, late), Err(Error::Running));
-        play(&mut record, &mut burn, SOLVER, 0, &reveal(), late).unwrap();
+        assert_eq!(settle(&mut record, &mut burn, late), Err(Error::Running));
+        make(&mut record, SOLVER, &reveal(), late).unwrap();
     }
     let mut record = opened();
     assert_eq!(
-        play(&mut record, &mut burn, SOLVER, 0, &reveal(), at(1071, 13)),
+        make(&mut record, SOLVER, &reveal(), at(1071, 13)),
         Err(Error::Expired)
     );
     assert_eq!(
-        time_out(&mut record, &mut burn, at(1071, 13)),
-        Ok(Some(Outcome::Wrong))
+        settle(&mut record, &mut burn, at(1071, 13)),
+        Ok(game::Outcome {
+            winner: Side::Challenger,
+            reason: Reason::Timeout
+        })
     );
     assert_eq!(
-        time_out(&mut record, &mut burn, at(9999, 99)),
+        settle(&mut record, &mut burn, at(9999, 99)),
         Err(Error::Over)
     );
     assert_eq!(
-        play(&mut record, &mut burn, SOLVER, 0, &reveal(), at(9999, 99)),
+        make(&mut record, SOLVER, &reveal(), at(9999, 99)),
         Err(Error::Over)
     );
+}
+
+#[test]
+fn a_game_that_a_move_decided_is_settled_once_and_at_any_time() {
+    let outcome = game::Outcome {
+        winner: Side::Defender,
+        reason: Reason::Proven,
+    };
+    let mut record = opened();
+    record.game.phase = Phase::Over(outcome);
+    assert_eq!(
+        make(&mut record, SOLVER, &reveal(), at(1001, 11)),
+        Err(Error::Over)
+    );
+    for caller in [SOLVER, CHALLENGER] {
+        assert_eq!(withdraw(&mut record, caller), Err(Error::NothingOwed));
+    }
+    assert_eq!(check_prune(&record, CHALLENGER), Err(Error::NotOver));
+    let mut burn = 5;
+    assert_eq!(settle(&mut record, &mut burn, at(1001, 11)), Ok(outcome));
+    assert_eq!((record.owed_solver, burn), (450, 156));
+    assert_eq!(
+        settle(&mut record, &mut burn, at(1001, 11)),
+        Err(Error::Over)
+    );
+    assert_eq!((record.owed_solver, burn), (450, 156));
 }
 
 #[test]

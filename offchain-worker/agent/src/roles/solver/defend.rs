@@ -108,11 +108,14 @@ impl Solver {
 
     fn dispute(&mut self, id: DisputeId, record: &DisputeRecord) -> Result<Option<Action>, Error> {
         let now = self.worker.contracts.now()?;
-        if record.game.turn() != Some(Side::Defender) {
-            return self.worker.claim_timeout(id, record, now, Side::Defender);
-        }
-        if record.clocks.expired(Side::Defender, now.time, now.block) {
-            return Ok(None);
+        match record.game.turn() {
+            Some(Side::Defender) if record.clocks.expired(Side::Defender, now.time, now.block) => {
+                return Ok(None);
+            }
+            Some(Side::Defender) => {}
+            // Whoever has lost leaves it to the winner.
+            None if record.game.winner() == Some(Side::Challenger) => return Ok(None),
+            Some(Side::Challenger) | None => return self.worker.settle(id, record, now),
         }
         let mv = match self.files(record.task)? {
             Some(files) => player::defend(&record.game, files),
