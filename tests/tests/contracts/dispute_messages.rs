@@ -4,8 +4,7 @@ use crate::{blatant, honest, wrong};
 use lockstep_agent::chain::Error as ChainError;
 use lockstep_agent::keys::Signer;
 use lockstep_interface::dispute::{
-    ClaimShare, Settle, Error, FlushBurn, ListDisputes, Open, Play, Prune, Share, Withdraw,
-    PAGE,
+    ClaimShare, Error, FlushBurn, ListDisputes, Open, Play, Prune, Settle, Share, Withdraw, PAGE,
 };
 use lockstep_interface::escrow::{self, Cancel};
 use lockstep_interface::{DisputeId, Message, BURN_ACCOUNT};

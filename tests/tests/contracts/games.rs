@@ -1,7 +1,7 @@
 //! Whole games through the real contract. Every move is checked against the protocol's own game.
 
 use crate::{honest, wrong};
-use lockstep_interface::dispute::{Settle, Error, Play};
+use lockstep_interface::dispute::{Error, Play, Settle};
 use lockstep_interface::escrow::Cancel;
 use lockstep_protocol::game::{File, Game, Move, Outcome, Phase, Reason, Refusal, Side};
 use lockstep_protocol::random::{self, Rng, Size};

@@ -237,7 +237,11 @@ impl fmt::Display for Action {
             Action::Settled {
                 dispute, timeout, ..
             } => {
-                let why = if *timeout { ", whose clock ran out" } else { "" };
+                let why = if *timeout {
+                    ", whose clock ran out"
+                } else {
+                    ""
+                };
                 write!(f, "settled dispute {dispute}{why}")
             }
             Action::Answered { demand, .. } => write!(f, "answered demand {demand}"),

@@ -435,7 +435,8 @@ impl Challenger {
             signer, contracts, ..
         } = &self.worker;
         let now = contracts.now()?;
-        let here = |listed: &Listed| listed.open && (listed.task, listed.attempt) == (task, attempt);
+        let here =
+            |listed: &Listed| listed.open && (listed.task, listed.attempt) == (task, attempt);
         for listed in contracts.disputes(0)?.into_iter().filter(here) {
             let Some(record) = contracts.dispute_record(listed.id)? else {
                 continue;

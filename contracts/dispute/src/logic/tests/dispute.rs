@@ -49,12 +49,7 @@ fn select() -> Move {
 }
 
 /// Makes a move from the present position.
-fn make(
-    record: &mut DisputeRecord,
-    caller: Account,
-    mv: &Move,
-    at: Moment,
-) -> Result<Side, Error> {
+fn make(record: &mut DisputeRecord, caller: Account, mv: &Move, at: Moment) -> Result<Side, Error> {
     let position = record.game.hash();
     play(record, caller, &position, mv, at)
 }
