@@ -8,6 +8,7 @@
 
 mod builder;
 mod exponential;
+mod gelu;
 mod random;
 mod trigonometric;
 

@@ -11,7 +11,7 @@ const LN_2_LOW: f32 = -1.904_654_2e-9;
 
 /// Added to a number of small magnitude and subtracted again, it rounds to an integer; while it
 /// is there, the integer stands in the low bits of the word.
-const ROUNDER: f32 = 12_582_912.0;
+pub(super) const ROUNDER: f32 = 12_582_912.0;
 
 /// (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2.
 const EXP: [f32; 5] = [
@@ -108,10 +108,16 @@ impl BodyBuilder {
         let (ln2, ln2_low) = (self.constant_f32(-LN_2), self.constant_f32(-LN_2_LOW));
         let r = self.fma(n, ln2, x);
         let r = self.fma(n, ln2_low, r);
+        let q = self.exp_slope(r);
+        let one = self.constant_f32(1.0);
+        (self.fma(q, r, one), word)
+    }
+
+    /// (e^r - 1) / r for |r| <= ln(2) / 2.
+    pub(super) fn exp_slope(&mut self, r: Val) -> Val {
         let q = self.polynomial(r, &EXP);
         let one = self.constant_f32(1.0);
-        let q = self.fma(q, r, one);
-        (self.fma(q, r, one), word)
+        self.fma(q, r, one)
     }
 
     /// The natural logarithm: -inf at zeros, NaN below.
@@ -229,21 +235,6 @@ impl BodyBuilder {
         let minus_e = self.fneg(e);
         let refined = self.fma(minus_e, quotient, e);
         self.select(negative, refined, quotient)
-    }
-
-    /// x/2 * (1 + erf(x / sqrt(2))).
-    ///
-    /// For negative x the sum cancels: the error is then small against x, not against the result,
-    /// and a zero is always positive.
-    pub fn gelu(&mut self, x: Val) -> Val {
-        let root = self.constant_f32(FRAC_1_SQRT_2);
-        let z = self.fmul(x, root);
-        let erf = self.erf(z);
-        // The result is 0 below the bound, where an infinite x would give NaN.
-        let (bound, half) = (self.constant_f32(-16.0), self.constant_f32(0.5));
-        let x = self.fmax(x, bound);
-        let half_x = self.fmul(x, half);
-        self.fma(half_x, erf, half_x)
     }
 
     /// The nearest integer, ties to even; zeros keep their sign.

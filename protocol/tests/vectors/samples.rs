@@ -464,6 +464,7 @@ pub fn functions() -> Sample {
         0x3f80_0000, // 1
         0xbf00_0000, // -1/2
         0x4048_f5c3, // 3.14
+        0xc160_0000, // -14
         0xc2ae_0000, // -87
         0x42b1_7217, // 88.7
         0x7f7f_ffff, // the greatest number
