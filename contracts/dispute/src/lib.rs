@@ -11,6 +11,9 @@
 
 pub mod logic;
 
+#[cfg(feature = "std")]
+pub use contract::DisputeRef;
+
 /// Bytes of a dispute's record at its longest, which it occupies from the start.
 const DISPUTE_BYTES: usize = 568;
 

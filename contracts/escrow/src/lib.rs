@@ -10,6 +10,9 @@
 
 pub mod logic;
 
+#[cfg(feature = "std")]
+pub use contract::EscrowRef;
+
 /// Bytes of the settings at their longest, which they occupy from the start: otherwise an heir
 /// that takes ownership would be refunded the storage deposit of who offered it.
 const CONFIG_BYTES: usize = 307;
@@ -25,7 +28,10 @@ mod contract {
     use ink::{prelude::vec::Vec, storage::Mapping};
     use lockstep_interface::{
         cell::{send, Cell},
-        escrow::{AttemptRecord, Challenged, Config, Error, Event, Outcome, TaskRecord},
+        escrow::{
+            AttemptRecord, Challenged, Config, Error, Event, ListedTask, Outcome, TaskPage,
+            TaskRecord, LISTED_ATTEMPTS, PAGE,
+        },
         stake, Account, Attempt, Bounds, Hash as Blake3, Message, Millis, Task, TaskId,
     };
     use lockstep_protocol::{task::Commitment, tree::Opening};
@@ -317,6 +323,36 @@ mod contract {
         #[ink(message)]
         pub fn attempt(&self, task: TaskId, attempt: Attempt) -> Option<AttemptRecord> {
             self.get_attempt(task, attempt).ok()
+        }
+
+        /// Tasks from number `from` on, and the attempts at them, as far as they are not pruned.
+        #[ink(message)]
+        pub fn list_tasks(&self, from: TaskId, limit: u32) -> TaskPage {
+            let end = from
+                .saturating_add(u64::from(limit.min(PAGE)))
+                .min(self.count);
+            let mut page = TaskPage {
+                tasks: Vec::new(),
+                next: from,
+            };
+            let mut records = 0;
+            while page.next < end && records < PAGE {
+                let id = page.next;
+                let task = self.get_task(id).ok();
+                let last = task.as_ref().map_or(LISTED_ATTEMPTS, |task| task.attempts);
+                let attempts: Vec<_> = (1..=last)
+                    .rev()
+                    .take(LISTED_ATTEMPTS as usize)
+                    .filter_map(|number| Some((number, self.get_attempt(id, number).ok()?)))
+                    .collect();
+                let found = task.iter().count() + attempts.len();
+                if found > 0 {
+                    records += found as u32;
+                    page.tasks.push(ListedTask { id, task, attempts });
+                }
+                page.next += 1;
+            }
+            page
         }
 
         /// The price at which a task can be accepted now; `None` when it cannot.

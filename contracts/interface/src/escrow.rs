@@ -139,6 +139,34 @@ pub struct AttemptRecord {
     pub owed: Balance,
 }
 
+/// Records that one page of a list holds, at most. A page may exceed it by the attempts of its
+/// last task.
+pub const PAGE: u32 = 64;
+
+/// Attempts at one task that a list looks for, so that nobody can make lists long.
+pub const LISTED_ATTEMPTS: Attempt = 16;
+
+/// What is left of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct ListedTask {
+    /// Its number.
+    pub id: TaskId,
+    /// Its record; `None` when only attempts are left.
+    pub task: Option<TaskRecord>,
+    /// The attempts that are not pruned, latest first, of the latest [`LISTED_ATTEMPTS`]; without the task's
+    /// record, of the first.
+    pub attempts: Vec<(Attempt, AttemptRecord)>,
+}
+
+/// A part of the list of tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct TaskPage {
+    /// Those that exist, by number.
+    pub tasks: Vec<ListedTask>,
+    /// The number at which the next page begins.
+    pub next: TaskId,
+}
+
 /// How a challenge ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
 pub enum Outcome {
@@ -342,6 +370,14 @@ messages! {
         /// Which attempt.
         attempt: Attempt,
     } -> Option<AttemptRecord>;
+
+    /// Tasks from number `from` on, and the attempts at them, as far as they are not pruned.
+    "list_tasks" ListTasks {
+        /// The lowest number.
+        from: TaskId,
+        /// How many numbers to look at, at most [`PAGE`].
+        limit: u32,
+    } -> TaskPage;
 
     /// The price at which a task can be accepted now; `None` when it cannot.
     "price" GetPrice {

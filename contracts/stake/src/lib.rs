@@ -10,6 +10,9 @@
 
 pub mod logic;
 
+#[cfg(feature = "std")]
+pub use contract::StakeRef;
+
 #[ink::contract]
 mod contract {
     use crate::logic;

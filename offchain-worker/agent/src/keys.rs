@@ -70,6 +70,20 @@ impl Signer {
         })
     }
 
+    /// The signer whose mnemonic phrase or secret URI is all that a file holds.
+    ///
+    /// # Errors
+    /// When the file cannot be read, others can read it, or it does not parse.
+    pub fn from_file(path: &Path) -> Result<Signer, Error> {
+        let io = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
+        check_private(path, &fs::metadata(path).map_err(io)?)?;
+        let secret = fs::read_to_string(path).map_err(io)?;
+        Signer::from_secret(&path.display().to_string(), &secret)
+    }
+
     /// A development account, `//Alice` for `"Alice"`. Its secret is public: worthless on a chain
     /// with value.
     pub fn dev(name: &str) -> Signer {
@@ -183,20 +197,18 @@ impl Keyring {
             }
             return Ok(Signer::dev(dev));
         }
-        let path = self.path(name)?;
-        let io = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => Error::Unknown {
+        match Signer::from_file(&self.path(name)?) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Unknown {
+                    name: name.to_owned(),
+                    dir: self.dir.clone(),
+                })
+            }
+            signer => Ok(Signer {
                 name: name.to_owned(),
-                dir: self.dir.clone(),
-            },
-            _ => Error::Io {
-                path: path.clone(),
-                source,
-            },
-        };
-        check_private(&path, &fs::metadata(&path).map_err(io)?)?;
-        let secret = fs::read_to_string(&path).map_err(io)?;
-        Signer::from_secret(name, &secret)
+                ..signer?
+            }),
+        }
     }
 
     /// The names of the key files, sorted.

@@ -1,10 +1,13 @@
 //! The command line.
 
+use crate::bench::load::Load;
 use crate::money;
+use crate::time;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use lockstep_agent::roles::challenger::Audit;
 use lockstep_agent::run::fault::{Level, Place};
-use lockstep_interface::{Attempt, Balance, DemandId, DisputeId, TaskId};
+use lockstep_interface::{Attempt, Balance, DemandId, DisputeId, Millis, TaskId};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Have a model trained by strangers, and pay only for work that is provably right.
@@ -14,9 +17,13 @@ pub struct Args {
     /// Folder of keys, artifacts, chain and settings.
     #[arg(long, global = true, env = "LOCKSTEP_WORK", value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// Chain to use: `embedded:DIR` is a chain in this process, kept in a folder.
-    #[arg(long, global = true, env = "LOCKSTEP_CHAIN")]
+    /// Chain to use: `embedded:DIR` is a chain in this process, kept in a folder;
+    /// `ws://HOST:PORT` is a node, and several with commas between are tried in turn.
+    #[arg(long, global = true, visible_alias = "url", env = "LOCKSTEP_CHAIN")]
     pub chain: Option<String>,
+    /// Where the contracts are: the file that `lockstep deploy` writes.
+    #[arg(long, global = true, env = "LOCKSTEP_DEPLOYMENT", value_name = "FILE")]
+    pub deployment: Option<PathBuf>,
     /// Where artifacts are kept: a folder or a URL.
     #[arg(long, global = true, env = "LOCKSTEP_STORE")]
     pub store: Option<String>,
@@ -24,6 +31,15 @@ pub struct Args {
     /// variable LOCKSTEP_SECRET may hold a secret instead.
     #[arg(long = "as", global = true, env = "LOCKSTEP_KEY", value_name = "KEY")]
     pub key: Option<String>,
+    /// Who acts: a file with a mnemonic phrase or secret URI that nobody else can read.
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_SURI_FILE",
+        value_name = "FILE",
+        conflicts_with = "key"
+    )]
+    pub suri_file: Option<PathBuf>,
     /// What programs run on.
     #[arg(long, global = true, env = "LOCKSTEP_ENGINE")]
     pub engine: Option<EngineName>,
@@ -79,7 +95,7 @@ pub enum Command {
     /// Look inside.
     #[command(subcommand)]
     Inspect(InspectCommand),
-    /// The embedded chain's own time and money.
+    /// The chain's time; an embedded chain's money.
     #[command(subcommand)]
     Chain(ChainCommand),
     /// Measure, beside what a person would otherwise use.
@@ -98,6 +114,10 @@ pub enum Command {
 /// Arguments of `demo`.
 #[derive(ClapArgs)]
 pub struct DemoArgs {
+    /// Play on the node that `--chain` names, with windows of seconds, and not on a chain in this
+    /// process.
+    #[arg(long)]
+    pub node: bool,
     /// The recipe of the task.
     #[arg(long, default_value = "examples/digits/mlp.toml")]
     pub recipe: PathBuf,
@@ -147,9 +167,15 @@ pub struct DeployArgs {
     /// Distinguishes deployments by the same account.
     #[arg(long, default_value = "")]
     pub salt: String,
-    /// Hours from the request to unbond stake to its withdrawal.
-    #[arg(long, default_value_t = 168)]
-    pub unbonding_hours: u64,
+    /// Time from the request to unbond stake to its withdrawal.
+    #[arg(long, default_value = "7d", value_parser = time::parse)]
+    pub unbonding: Millis,
+    /// Let terms be as short as seconds. For test chains: real work needs real windows.
+    #[arg(long)]
+    pub short_terms: bool,
+    /// Check a deployment instead of making one: code and wiring of the contracts.
+    #[arg(long)]
+    pub verify: bool,
 }
 
 /// `lockstep stake`.
@@ -236,33 +262,36 @@ pub struct SubmitArgs {
     /// Fee of a demand, in tokens.
     #[arg(long, default_value = "1", value_parser = money::parse)]
     pub demand_fee: Balance,
-    /// Hours over which the price rises to its ceiling.
-    #[arg(long, default_value_t = 1)]
-    pub ramp_hours: u64,
-    /// Hours for which it can be accepted.
-    #[arg(long, default_value_t = 168)]
-    pub open_hours: u64,
-    /// Hours from acceptance to the commit deadline.
-    #[arg(long, default_value_t = 24)]
-    pub work_hours: u64,
-    /// Hours after acceptance before which no window ends.
-    #[arg(long, default_value_t = 48)]
-    pub audit_hours: u64,
-    /// Hours after the commit before which no window ends.
-    #[arg(long, default_value_t = 24)]
-    pub window_hours: u64,
-    /// Minutes for which one dispute occupies an honest solver at worst.
-    #[arg(long, default_value_t = 5)]
-    pub replay_minutes: u64,
-    /// Hours on each side's chess clock.
-    #[arg(long, default_value_t = 4)]
-    pub clock_hours: u64,
+    /// Time over which the price rises to its ceiling.
+    #[arg(long, default_value = "1h", value_parser = time::parse)]
+    pub ramp: Millis,
+    /// Time for which it can be accepted.
+    #[arg(long, default_value = "7d", value_parser = time::parse)]
+    pub open: Millis,
+    /// Time from acceptance to the commit deadline.
+    #[arg(long, default_value = "24h", value_parser = time::parse)]
+    pub work: Millis,
+    /// Time after acceptance before which no window ends.
+    #[arg(long, default_value = "48h", value_parser = time::parse)]
+    pub audit: Millis,
+    /// Time after the commit before which no window ends.
+    #[arg(long, default_value = "24h", value_parser = time::parse)]
+    pub window: Millis,
+    /// Time for which one dispute occupies an honest solver at worst.
+    #[arg(long, default_value = "5m", value_parser = time::parse)]
+    pub replay: Millis,
+    /// Time on each side's chess clock.
+    #[arg(long, default_value = "4h", value_parser = time::parse)]
+    pub clock: Millis,
+    /// Time given back for each move of a dispute.
+    #[arg(long, default_value = "1m", value_parser = time::parse)]
+    pub increment: Millis,
     /// Blocks that every turn lasts at least.
     #[arg(long, default_value_t = 20)]
     pub min_blocks: u32,
 }
 
-/// How long a role stays.
+/// How long a role stays, and who may watch it.
 #[derive(ClapArgs, Clone, Copy)]
 pub struct LoopArgs {
     /// Stop when nothing is due, instead of waiting for more.
@@ -271,6 +300,9 @@ pub struct LoopArgs {
     /// Seconds between looks at the chain when nothing is due.
     #[arg(long, default_value_t = 6, value_name = "SECONDS")]
     pub poll: u64,
+    /// Serve Prometheus metrics at http://ADDRESS/metrics and the state of health at /health.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Arguments of `work`.
@@ -371,12 +403,12 @@ pub enum InspectCommand {
 pub enum ChainCommand {
     /// Show height and time.
     Now,
-    /// Let time pass.
+    /// Let time pass on an embedded chain.
     Advance {
         /// Minutes.
         minutes: u64,
     },
-    /// Give tokens to a key.
+    /// Give tokens to a key on an embedded chain.
     Fund {
         /// Whom: the name of a key or an address.
         who: String,
@@ -421,6 +453,20 @@ pub enum BenchCommand {
         /// Seed of the planted error.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Many tasks and disputes at once on the test chain that `--chain` names.
+    Load {
+        /// The recipe.
+        #[arg(long, default_value = "examples/digits/mlp.toml")]
+        recipe: PathBuf,
+        /// How much, one after the other.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "10:2",
+            value_name = "TASKS:DISPUTES"
+        )]
+        loads: Vec<Load>,
     },
 }
 

@@ -1,15 +1,23 @@
 //! What a command needs: the chain, the contracts, the store and a key, opened when asked for.
 
+use crate::args::DeployArgs;
+use crate::deployment::Deployment;
+use crate::pace::short_bounds;
 use crate::recipe::{self, Made};
 use crate::settings::Settings;
 use anyhow::{bail, Context as _, Result};
-use lockstep_agent::chain::contracts::{Addresses, Contracts};
+use lockstep_agent::chain::bundle::Bundles;
+use lockstep_agent::chain::contracts::{Contracts, Deployed};
 use lockstep_agent::chain::embedded::{Clock, Embedded};
+use lockstep_agent::chain::node::{Node, Options};
+use lockstep_agent::chain::Chain;
 use lockstep_agent::keys::{address, Keyring, Signer, SECRET_VARIABLE};
 use lockstep_agent::local::Local;
 use lockstep_agent::roles::Worker;
 use lockstep_agent::store::Store;
+use lockstep_interface::Bounds;
 use lockstep_protocol::task::TaskSpec;
+use lockstep_protocol::Hash;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,56 +46,91 @@ pub struct Manifest {
 }
 
 impl Context {
+    /// The chain that the settings name.
+    ///
+    /// # Errors
+    /// When it is no chain, cannot be reached, or its folder cannot be used.
+    pub fn chain(&self) -> Result<Arc<dyn Chain>> {
+        Ok(self.network()?.0)
+    }
+
+    /// The chain, and the hash of its first block when it is that of a node.
+    fn network(&self) -> Result<(Arc<dyn Chain>, Option<Hash>)> {
+        if self.embedded_dir().is_some() {
+            return Ok((self.embedded()?, None));
+        }
+        let urls: Vec<String> = self.settings.chain.split(',').map(str::to_owned).collect();
+        let node = Node::connect(&urls, Options::default())?;
+        let genesis = node.genesis();
+        Ok((Arc::new(node), Some(genesis)))
+    }
+
     /// The embedded chain that the settings name.
     ///
     /// # Errors
     /// When the settings name another kind of chain, or its folder cannot be used.
     pub fn embedded(&self) -> Result<Arc<Embedded>> {
-        let Some(dir) = self.settings.chain.strip_prefix("embedded:") else {
+        let Some(dir) = self.embedded_dir() else {
             bail!(
-                "the chain `{}` is not known; use embedded:DIR",
+                "this is for embedded chains only, and --chain is `{}`",
                 self.settings.chain
             );
         };
-        Ok(Arc::new(Embedded::open(Path::new(dir), Clock::Wall)?))
+        Ok(Arc::new(Embedded::open(dir, Clock::Wall)?))
     }
 
-    /// The deployed contracts.
+    fn embedded_dir(&self) -> Option<&Path> {
+        self.settings.chain.strip_prefix("embedded:").map(Path::new)
+    }
+
+    /// The deployed contracts, which are checked: they are on this chain, are the versions that
+    /// this worker knows, and know each other.
     ///
     /// # Errors
-    /// When nothing is deployed or the chain cannot be used.
+    /// When nothing is deployed, the check fails, or the chain cannot be used.
     pub fn contracts(&self) -> Result<Contracts> {
-        let addresses = match self.settings.contracts {
-            Some(addresses) => addresses,
-            None => self.deployment()?,
-        };
-        Ok(Contracts::new(self.embedded()?, addresses))
+        let path = self.deployment_path();
+        let deployment = Deployment::read(&path)?;
+        let (chain, network) = self.network()?;
+        deployment.check_network(&path, network)?;
+        let contracts = Contracts::new(chain, deployment.contracts);
+        contracts.verify(&Bundles::shipped()?)?;
+        Ok(contracts)
     }
 
-    /// Remembers where the contracts are.
+    /// Deploys the contracts, or finishes a deployment that was begun, and remembers where they
+    /// are.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn remember_deployment(&self, addresses: &Addresses) -> Result<PathBuf> {
+    /// The first step that fails, or when the file cannot be written.
+    pub fn deploy(
+        &self,
+        bundles: &Bundles,
+        args: &DeployArgs,
+        done: &mut dyn FnMut(Deployed),
+    ) -> Result<(Deployment, PathBuf)> {
+        let (chain, network) = self.network()?;
+        let bounds = match args.short_terms {
+            true => short_bounds(),
+            false => Bounds::default(),
+        };
+        let (signer, salt) = (self.signer()?, args.salt.as_bytes());
+        let unbonding = args.unbonding;
+        let contracts = Contracts::deploy(chain, &signer, bundles, unbonding, &bounds, salt, done)?;
+        contracts.verify(bundles)?;
+        let block = contracts.now()?.block;
+        let deployment = Deployment::new(network, block, *contracts.addresses(), bundles);
         let path = self.deployment_path();
-        write(&path, &serde_json::to_vec_pretty(addresses)?)?;
-        Ok(path)
+        write(&path, &serde_json::to_vec_pretty(&deployment)?)?;
+        Ok((deployment, path))
     }
 
-    fn deployment(&self) -> Result<Addresses> {
-        let path = self.deployment_path();
-        let text = std::fs::read_to_string(&path).with_context(|| {
-            "no contracts are known here; run `lockstep deploy` first, or name them in the \
-             settings file"
-        })?;
-        serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))
-    }
-
-    /// A deployment belongs to its chain, so it is kept beside it.
+    /// A deployment on an embedded chain is kept beside it.
     fn deployment_path(&self) -> PathBuf {
-        match self.settings.chain.strip_prefix("embedded:") {
-            Some(dir) => Path::new(dir).join("deployment.json"),
-            None => self.settings.home.join("deployment.json"),
+        match (&self.settings.deployment, self.embedded_dir()) {
+            (Some(path), _) => path.clone(),
+            (None, Some(dir)) => dir.join("deployment.json"),
+            (None, None) => self.settings.home.join("deployment.json"),
         }
     }
 
@@ -109,12 +152,14 @@ impl Context {
     /// # Errors
     /// When nobody is named or the key cannot be had.
     pub fn signer(&self) -> Result<Signer> {
-        match (&self.settings.key, std::env::var(SECRET_VARIABLE)) {
-            (Some(name), _) => Ok(self.keyring().load(name)?),
-            (None, Ok(secret)) => Ok(Signer::from_secret(SECRET_VARIABLE, &secret)?),
-            (None, Err(_)) => bail!(
-                "who acts? Name a key with `--as NAME` (`lockstep keys list` shows them), or \
-                 `--as //Alice` on a development chain"
+        let Settings { key, suri_file, .. } = &self.settings;
+        match (key, suri_file, std::env::var(SECRET_VARIABLE)) {
+            (Some(name), _, _) => Ok(self.keyring().load(name)?),
+            (None, Some(path), _) => Ok(Signer::from_file(path)?),
+            (None, None, Ok(secret)) => Ok(Signer::from_secret(SECRET_VARIABLE, &secret)?),
+            (None, None, Err(_)) => bail!(
+                "who acts? Name a key with `--as NAME` (`lockstep keys list` shows them), a \
+                 secret's file with `--suri-file FILE`, or `--as //Alice` on a development chain"
             ),
         }
     }

@@ -9,7 +9,7 @@ const FAILURE: u8 = 1;
 const REFUSED: u8 = 3;
 /// An artifact is missing, damaged, or the store failed.
 const ARTIFACT: u8 = 4;
-/// The chain cannot be reached or its files cannot be used.
+/// The chain cannot be reached, is another, or its files cannot be used.
 const CHAIN: u8 = 5;
 /// A key is missing or unusable.
 const KEY: u8 = 6;
@@ -23,9 +23,21 @@ pub const HELP: &str = "Exit codes:
   2  the command line is wrong
   3  a contract refused a message
   4  an artifact is missing or damaged, or the store failed
-  5  the chain cannot be reached
+  5  the chain cannot be reached or is the wrong one
   6  a key is missing or unusable
   7  a check had a bad result";
+
+/// A chain that is not the one the contracts are on.
+#[derive(Debug)]
+pub struct WrongChain(pub String);
+
+impl std::fmt::Display for WrongChain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongChain {}
 
 /// A check that had a bad result.
 #[derive(Debug)]
@@ -55,6 +67,9 @@ fn code(error: &anyhow::Error) -> u8 {
 fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if error.is::<BadResult>() {
         return Some(CHECK);
+    }
+    if error.is::<WrongChain>() {
+        return Some(CHAIN);
     }
     if error.is::<keys::Error>() {
         return Some(KEY);

@@ -6,11 +6,16 @@ pub mod bench;
 mod commands;
 mod context;
 mod demo;
+mod deployment;
 mod exit;
 mod money;
+mod pace;
 mod recipe;
 mod screen;
+mod service;
 mod settings;
+mod stop;
+mod time;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,17 +1,14 @@
 //! What a person sees: colours and progress on a terminal, plain text elsewhere.
 
+use crate::stop::{self, Stop};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstep_agent::roles::Observer;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tracing_subscriber::EnvFilter;
 
 pub use crate::bench::Table;
-
-/// Set when the person asked to stop.
-pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Sends logs to the standard error stream. `LOCKSTEP_LOG` overrides what is logged.
 pub fn init_logging(verbose: u8, json: bool) {
@@ -80,8 +77,8 @@ impl Paint {
     }
 }
 
-/// A progress bar over steps, on a terminal; silence elsewhere. Stops the run when the person
-/// asked to.
+/// A progress bar over steps, on a terminal; silence elsewhere. Stops the run when somebody asked
+/// to stop at once.
 pub struct Progress {
     bar: ProgressBar,
     label: String,
@@ -121,7 +118,7 @@ impl Observer for Progress {
             self.bar.set_message(self.label.clone());
         }
         self.bar.set_position(done as u64);
-        !STOP.load(Ordering::Relaxed)
+        stop::asked() != Stop::Now
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::args::{Args, EngineName};
 use crate::money;
 use anyhow::{Context, Result};
-use lockstep_agent::chain::contracts::Addresses;
 use lockstep_agent::roles::challenger::Audit;
 use lockstep_agent::roles::solver::Appetite;
 use lockstep_agent::run::Device;
@@ -15,24 +14,24 @@ use std::path::{Path, PathBuf};
 /// The settings file as `config init` writes it.
 pub const TEMPLATE: &str = r#"# Settings of `lockstep`. Flags and environment variables override them.
 
-# The chain: `embedded:DIR` is a chain in this process, kept in a folder.
+# The chain: `embedded:DIR` is a chain in this process, kept in a folder; `ws://HOST:PORT` is a
+# node, and several with commas between are tried in turn.
 # chain = "embedded:/home/me/.lockstep/chain"
+
+# Where the contracts are: the file that `lockstep deploy` writes.
+# deployment = "/home/me/.lockstep/deployment.json"
 
 # Where artifacts are kept: a folder, or a URL such as s3://bucket/prefix (builds with `cloud`).
 # store = "/home/me/.lockstep/store"
 
-# Who acts when `--as` is absent: the name of a key file.
+# Who acts when `--as` is absent: the name of a key file. Or a file with a mnemonic phrase or
+# secret URI that nobody else can read.
 # key = "solver"
+# suri_file = "/home/me/.lockstep/suri"
 
 # What programs run on: "cpu" or "reference"; and how many threads (all cores when absent).
 # engine = "cpu"
 # threads = 8
-
-# The contracts, when `lockstep deploy` was run elsewhere.
-# [contracts]
-# stake = "5..."
-# escrow = "5..."
-# dispute = "5..."
 
 [solver]
 # Lowest price for a task, in tokens.
@@ -61,9 +60,10 @@ struct File {
     chain: Option<String>,
     store: Option<String>,
     key: Option<String>,
+    deployment: Option<PathBuf>,
+    suri_file: Option<PathBuf>,
     engine: Option<EngineName>,
     threads: Option<usize>,
-    contracts: Option<Addresses>,
     #[serde(default)]
     solver: SolverFile,
     #[serde(default)]
@@ -98,10 +98,12 @@ pub struct Settings {
     pub store: String,
     /// Who acts.
     pub key: Option<String>,
+    /// Who acts: a file with a secret.
+    pub suri_file: Option<PathBuf>,
+    /// Where the contracts are, when it is said.
+    pub deployment: Option<PathBuf>,
     /// What programs run on.
     pub device: Device,
-    /// The contracts, when the file names them.
-    pub contracts: Option<Addresses>,
     /// What a solver wants.
     pub appetite: Appetite,
     /// How much a challenger checks.
@@ -142,9 +144,16 @@ impl Settings {
                 format!("embedded:{}", inside("chain"))
             }),
             store: pick(&args.store, file.store, || inside("store")),
-            key: args.key.clone().or(file.key),
+            suri_file: match args.key {
+                Some(_) => None,
+                None => args.suri_file.clone().or(file.suri_file),
+            },
+            key: match args.suri_file {
+                Some(_) => None,
+                None => args.key.clone().or(file.key),
+            },
+            deployment: args.deployment.clone().or(file.deployment),
             device,
-            contracts: file.contracts,
             appetite: appetite(&file.solver)?,
             audit,
             home,
@@ -164,9 +173,10 @@ impl Settings {
             chain: Some(self.chain.clone()),
             store: Some(self.store.clone()),
             key: self.key.clone(),
+            deployment: self.deployment.clone(),
+            suri_file: self.suri_file.clone(),
             engine: Some(engine),
             threads,
-            contracts: self.contracts,
             solver: SolverFile {
                 min_price: Some(money::show(self.appetite.min_price)),
                 price_per_tera: Some(money::show(self.appetite.price_per_tera)),

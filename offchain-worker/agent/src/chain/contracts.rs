@@ -1,17 +1,19 @@
 //! The three contracts, as a worker talks to them: messages in, replies and refusals out.
 
-use super::bundle::Bundles;
-use super::{Balance, Call, Chain, Error as ChainError, Limits, Now, Receipt, Weight};
+mod deployment;
+
+pub use deployment::{Deployed, STEPS};
+
+use super::{Balance, Call, Chain, Error as ChainError, Limits, Now, Receipt};
 use crate::keys::{address, Account, Signer};
 use lockstep_interface::dispute::{self, DemandRecord, DisputeRecord, Listed, PAGE};
-use lockstep_interface::escrow::{self, AttemptRecord, TaskRecord};
+use lockstep_interface::escrow::{self, AttemptRecord, ListedTask, TaskRecord};
 use lockstep_interface::stake::{self, Staker};
-use lockstep_interface::{
-    selector, Attempt, Bounds, DemandId, DisputeId, Logged, Message, Millis, Task, TaskId,
-};
-use scale::{Decode, Encode};
+use lockstep_interface::{Attempt, DemandId, DisputeId, Logged, Message, Task, TaskId};
+use scale::Decode;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 /// Where the contracts are.
@@ -47,6 +49,34 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// No contract is where one should be.
+    #[error("[M03] there is no contract at {address}, where {contract} should be; is this the network that it was deployed on, and are the addresses those that `lockstep deploy` wrote?")]
+    Missing {
+        /// Which contract.
+        contract: &'static str,
+        /// Where.
+        address: String,
+    },
+    /// A contract is not the one that this worker was built with.
+    #[error("[M04] the {contract} contract at {address} is another version: {reason}; use the lockstep release that deployed it, or deploy anew")]
+    Version {
+        /// Which contract.
+        contract: &'static str,
+        /// Where.
+        address: String,
+        /// Which code is there, and which was expected.
+        reason: String,
+    },
+    /// The contracts do not belong together.
+    #[error("[M05] the {contract} contract at {address} belongs to others: {reason}; run the same `lockstep deploy` again to finish a deployment, or check the addresses")]
+    Wiring {
+        /// Which contract.
+        contract: &'static str,
+        /// Where.
+        address: String,
+        /// Whom it knows, and whom it should.
+        reason: String,
+    },
     /// The chain failed.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -64,6 +94,8 @@ impl Error {
 pub struct Contracts {
     chain: Arc<dyn Chain>,
     at: Addresses,
+    /// All tasks below are pruned.
+    first_task: Arc<AtomicU64>,
 }
 
 /// A task, with what was said when it was submitted.
@@ -82,63 +114,14 @@ pub struct Published {
     pub artifacts: String,
 }
 
-/// One step of a deployment that has been done.
-#[derive(Clone, Debug)]
-pub struct Deployed {
-    /// What it did.
-    pub what: &'static str,
-    /// What the chain said.
-    pub receipt: Receipt,
-}
-
 impl Contracts {
     /// The contracts at known addresses.
     pub fn new(chain: Arc<dyn Chain>, at: Addresses) -> Contracts {
-        Contracts { chain, at }
-    }
-
-    /// Deploys all three and tells each its one caller: stake, escrow, dispute, then the two
-    /// appointments. `done` hears of each step.
-    ///
-    /// # Errors
-    /// The first step that fails.
-    pub fn deploy(
-        chain: Arc<dyn Chain>,
-        signer: &Signer,
-        bundles: &Bundles,
-        unbonding: Millis,
-        bounds: &Bounds,
-        salt: &[u8],
-        done: &mut dyn FnMut(Deployed),
-    ) -> Result<Contracts, Error> {
-        let mut step = |what, code: &[u8], arguments: &[u8]| {
-            let input = [&selector("new")[..], arguments].concat();
-            let (account, receipt) = chain.deploy(signer, code, &input, salt)?;
-            done(Deployed { what, receipt });
-            Ok::<Account, Error>(account)
-        };
-        let stake = step("stake", &bundles.stake.wasm, &unbonding.encode())?;
-        let escrow = step("escrow", &bundles.escrow.wasm, &(stake, bounds).encode())?;
-        let dispute = step("dispute", &bundles.dispute.wasm, &escrow.encode())?;
-        let contracts = Contracts::new(
+        Contracts {
             chain,
-            Addresses {
-                stake,
-                escrow,
-                dispute,
-            },
-        );
-        let (_, receipt) = contracts.stake(signer, 0, &stake::Appoint { escrow })?;
-        done(Deployed {
-            what: "stake.appoint",
-            receipt,
-        });
-        let (_, receipt) = contracts.escrow(signer, 0, &escrow::Appoint { dispute })?;
-        done(Deployed {
-            what: "escrow.appoint",
-            receipt,
-        });
-        Ok(contracts)
+            at,
+            first_task: Arc::default(),
+        }
     }
 
     /// Where the contracts are.
@@ -268,6 +251,32 @@ impl Contracts {
         self.read(self.at.escrow, &escrow::GetAttempt { task, attempt })
     }
 
+    /// All tasks that are not pruned, and the attempts at them, each task's earliest first.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached.
+    pub fn tasks(&self) -> Result<Vec<ListedTask>, Error> {
+        let count = self.task_count()?;
+        let mut from = self.first_task.load(Ordering::Relaxed);
+        let mut tasks = Vec::new();
+        while from < count {
+            let limit = escrow::PAGE;
+            let page = self.read(self.at.escrow, &escrow::ListTasks { from, limit })?;
+            tasks.extend(page.tasks);
+            if page.next <= from {
+                return Err(self.other(self.at.escrow, "a page of tasks has no end"));
+            }
+            from = page.next;
+        }
+        for listed in &mut tasks {
+            listed.attempts.reverse();
+        }
+        // What is pruned stays pruned.
+        let first = tasks.first().map_or(count, |listed| listed.id);
+        self.first_task.store(first, Ordering::Relaxed);
+        Ok(tasks)
+    }
+
     /// The price at which a task can be accepted now.
     ///
     /// # Errors
@@ -340,40 +349,53 @@ impl Contracts {
             .ok_or_else(|| self.other(self.at.escrow, "the event of a submission is missing"))
     }
 
-    /// What a solver said when it committed, in block `from` or later.
+    /// What a solver said when it committed, in block `from` or later. An attempt's record names
+    /// the block; when the record has been removed, every later block is searched, which takes
+    /// long on a live chain.
     ///
     /// # Errors
     /// When the chain cannot be reached or has no such event.
     pub fn published(&self, task: TaskId, attempt: Attempt, from: u32) -> Result<Published, Error> {
-        let events = self.escrow_events(from)?;
-        let found = events.into_iter().find_map(|(_, event)| match event {
-            escrow::Event::Committed {
-                task: id,
-                attempt: number,
-                artifacts,
-                ..
-            } if id == task && number == attempt => Some(Published {
-                artifacts: text(artifacts),
-            }),
-            _ => None,
-        });
-        found.ok_or_else(|| self.other(self.at.escrow, "the event of a commitment is missing"))
+        let mut end = from.saturating_add(1);
+        let mut block = from;
+        while block < end {
+            for (_, event) in self.escrow_events(block)? {
+                match event {
+                    escrow::Event::Committed {
+                        task: id,
+                        attempt: number,
+                        artifacts,
+                        ..
+                    } if id == task && number == attempt => {
+                        return Ok(Published {
+                            artifacts: text(artifacts),
+                        })
+                    }
+                    _ => {}
+                }
+            }
+            if block == from {
+                end = self.now()?.block;
+            }
+            block += 1;
+        }
+        Err(self.other(self.at.escrow, "the event of a commitment is missing"))
     }
 
-    /// Escrow's events since a block.
+    /// Escrow's events in a block.
     ///
     /// # Errors
-    /// When the chain cannot be reached.
-    pub fn escrow_events(&self, from: u32) -> Result<Vec<(Now, escrow::Event)>, Error> {
-        self.events(self.at.escrow, from)
+    /// When the chain cannot be reached or has forgotten the block's state.
+    pub fn escrow_events(&self, block: u32) -> Result<Vec<(Now, escrow::Event)>, Error> {
+        self.events(self.at.escrow, block)
     }
 
-    /// The dispute contract's events since a block.
+    /// The dispute contract's events in a block.
     ///
     /// # Errors
-    /// When the chain cannot be reached.
-    pub fn dispute_events(&self, from: u32) -> Result<Vec<(Now, dispute::Event)>, Error> {
-        self.events(self.at.dispute, from)
+    /// When the chain cannot be reached or has forgotten the block's state.
+    pub fn dispute_events(&self, block: u32) -> Result<Vec<(Now, dispute::Event)>, Error> {
+        self.events(self.at.dispute, block)
     }
 
     fn send<M, T, E>(
@@ -400,7 +422,7 @@ impl Contracts {
             reason: error.to_string(),
         })?;
         let limits = Limits {
-            weight: with_margin(estimate.weight),
+            weight: estimate.weight.with_margin(),
             deposit: estimate.deposit,
         };
         let receipt = self.chain.submit(signer, &call, &limits)?;
@@ -425,8 +447,8 @@ impl Contracts {
         M::reply(&estimate.output).map_err(|garbled| self.other(contract, &garbled.to_string()))
     }
 
-    fn events<E: Decode>(&self, contract: Account, from: u32) -> Result<Vec<(Now, E)>, Error> {
-        let events = self.chain.events(&contract, None, from)?.into_iter();
+    fn events<E: Decode>(&self, contract: Account, block: u32) -> Result<Vec<(Now, E)>, Error> {
+        let events = self.chain.events(&contract, block)?.into_iter();
         events
             .map(|event| {
                 let logged = Logged::<TaskId, E>::decode(&mut &event.data[..])
@@ -446,15 +468,6 @@ impl Contracts {
 
 /// Who reads. A getter does not look at its caller.
 const READER: Account = [0; 32];
-
-/// Weight may grow a little between the estimate and the block.
-fn with_margin(weight: Weight) -> Weight {
-    let add = |n: u64| n.saturating_add(n / 10);
-    Weight {
-        ref_time: add(weight.ref_time),
-        proof_size: add(weight.proof_size),
-    }
-}
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()

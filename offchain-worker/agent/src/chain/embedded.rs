@@ -246,6 +246,7 @@ impl Chain for Embedded {
                 bytes: call.input.len(),
                 weight,
                 deposit,
+                fee: 0,
                 events: state.events[seen..].to_vec(),
             })
         })
@@ -291,25 +292,34 @@ impl Chain for Embedded {
                     bytes,
                     weight,
                     deposit,
+                    fee: 0,
                     events,
                 },
             ))
         })
     }
 
-    fn events(
-        &self,
-        contract: &Account,
-        topic: Option<&Hash>,
-        from: u32,
-    ) -> Result<Vec<Event>, Error> {
+    fn events(&self, contract: &Account, block: u32) -> Result<Vec<Event>, Error> {
         self.with(|state| {
-            let wanted = |event: &&Event| {
-                event.at.block >= from
-                    && event.contract == *contract
-                    && topic.is_none_or(|topic| event.topics.contains(topic))
-            };
-            Ok(state.events.iter().filter(wanted).cloned().collect())
+            // Events are kept in the order of blocks.
+            let from = state.events.partition_point(|event| event.at.block < block);
+            let till = state
+                .events
+                .partition_point(|event| event.at.block <= block);
+            let events = state.events[from..till].iter();
+            Ok(events
+                .filter(|event| event.contract == *contract)
+                .cloned()
+                .collect())
+        })
+    }
+
+    fn code_hash(&self, contract: &Account) -> Result<Option<Hash>, Error> {
+        self.with(|state| {
+            let hash = state
+                .ext
+                .execute_with(|| Contracts::code_hash(&AccountId32::new(*contract)));
+            Ok(hash.map(|hash| hash.0))
         })
     }
 }

@@ -1,15 +1,21 @@
 //! A chain as a worker sees it: contracts that are called and read, events, time and money.
 //!
 //! Everything is synchronous: a worker makes one move at a time and its computing takes far
-//! longer than its talking.
+//! longer than its talking. There are two chains: the [`embedded`] one inside the process, and a
+//! real [`node`] over WebSocket.
 
 pub mod bundle;
 pub mod contracts;
 pub mod embedded;
+mod error;
+pub mod node;
+
+pub use error::Error;
 
 use crate::keys::{Account, Signer};
 use lockstep_protocol::Hash;
 use scale::{Decode, Encode};
+use sp_core::hashing::blake2_256;
 
 /// The smallest units of the chain's money.
 pub type Balance = u128;
@@ -30,6 +36,17 @@ pub struct Weight {
     pub ref_time: u64,
     /// Bytes of storage proof.
     pub proof_size: u64,
+}
+
+impl Weight {
+    /// A little more, since the state may change between an estimate and the block.
+    pub fn with_margin(self) -> Weight {
+        let add = |n: u64| n.saturating_add(n / 10);
+        Weight {
+            ref_time: add(self.ref_time),
+            proof_size: add(self.proof_size),
+        }
+    }
 }
 
 /// A message to a contract.
@@ -76,6 +93,8 @@ pub struct Receipt {
     pub weight: Weight,
     /// Storage deposit charged to the caller; negative when one was refunded.
     pub deposit: i128,
+    /// Fee paid; a chain without fees takes none.
+    pub fee: Balance,
     /// Events of all contracts in the call.
     pub events: Vec<Event>,
 }
@@ -154,59 +173,23 @@ pub trait Chain: Send + Sync {
         salt: &[u8],
     ) -> Result<(Account, Receipt), Error>;
 
-    /// Events of a contract since block `from`, oldest first, of which one topic is `topic` when
-    /// one is given.
+    /// Events of a contract in one block, in order.
+    ///
+    /// # Errors
+    /// When the chain cannot be reached or has forgotten the block's state.
+    fn events(&self, contract: &Account, block: u32) -> Result<Vec<Event>, Error>;
+
+    /// The hash of the code that the contract at an address runs; `None` when no contract is
+    /// there.
     ///
     /// # Errors
     /// When the chain cannot be reached.
-    fn events(
-        &self,
-        contract: &Account,
-        topic: Option<&Hash>,
-        from: u32,
-    ) -> Result<Vec<Event>, Error>;
+    fn code_hash(&self, contract: &Account) -> Result<Option<Hash>, Error>;
 }
 
-/// Why the chain did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The call failed before or inside the contract.
-    #[error("[C01] the call failed: {0}")]
-    Failed(String),
-    /// The contract undid the call. The bytes say why, see
-    /// [`contracts`](crate::contracts).
-    #[error("[C02] the contract refused the call")]
-    Reverted(Vec<u8>),
-    /// The chain's files cannot be read or written.
-    #[error("[C03] {path}: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// What happened.
-        source: std::io::Error,
-    },
-    /// The chain's files are damaged.
-    #[error("[C04] {path} is damaged: {reason}; delete the folder to start a new chain")]
-    Damaged {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A contract bundle is malformed.
-    #[error("[C05] the contract bundle is malformed: {0}; take the one in contracts/artifacts or rebuild it")]
-    Bundle(String),
-    /// The contract's answer does not decode.
-    #[error("[C06] the contract at {contract} answered with bytes that mean nothing here; does the address belong to another contract or version?")]
-    Answer {
-        /// The address.
-        contract: String,
-    },
-}
-
-impl Error {
-    /// Whether trying again later can help without anybody's doing.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Error::Io { .. })
-    }
+/// The address of the instance that [`Chain::deploy`] makes, as `pallet-contracts` derives it:
+/// the BLAKE2b hash of a prefix, the deployer, the code's hash, the constructor's input and the
+/// salt.
+pub fn instance_address(deployer: &Account, code: &Hash, input: &[u8], salt: &[u8]) -> Account {
+    (b"contract_addr_v1", deployer, code, input, salt).using_encoded(blake2_256)
 }

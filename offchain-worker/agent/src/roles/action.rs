@@ -172,6 +172,28 @@ pub enum Action {
 }
 
 impl Action {
+    /// What sort of thing it is, in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Action::Accepted { .. } => "accepted",
+            Action::Staked { .. } => "staked",
+            Action::Trained { .. } => "trained",
+            Action::Committed { .. } => "committed",
+            Action::Moved { .. } => "moved",
+            Action::Settled { .. } => "settled",
+            Action::Answered { .. } => "answered",
+            Action::Demanded { .. } => "demanded",
+            Action::ExpiredDemand { .. } => "expired_demand",
+            Action::Checked { .. } => "checked",
+            Action::Audited { .. } => "audited",
+            Action::Opened { .. } => "opened",
+            Action::Finalized { .. } => "finalized",
+            Action::ExpiredAttempt { .. } => "expired_attempt",
+            Action::Withdrew { .. } => "withdrew",
+            Action::Pruned { .. } => "pruned",
+        }
+    }
+
     /// What the chain said, when it was asked.
     pub fn receipt(&self) -> Option<&Receipt> {
         match self {

@@ -32,6 +32,8 @@ pub struct Challenger {
     cases: BTreeMap<(TaskId, Attempt), (Option<u32>, Files)>,
     /// Attempts that cannot be audited, so that each is reported once.
     given_up: BTreeSet<(TaskId, Attempt)>,
+    /// Whether to look at commitments that are not disputed yet.
+    audits: bool,
 }
 
 struct Checking {
@@ -57,7 +59,13 @@ impl Challenger {
             checking: None,
             cases: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            audits: true,
         }
+    }
+
+    /// Audits nothing more from now on; disputes and demands that were opened go on.
+    pub fn audit_nothing(&mut self) {
+        self.audits = false;
     }
 
     /// Makes the one move that is due; `None` when there is none. Disputes come first. A long
@@ -94,21 +102,27 @@ impl Challenger {
                 }
             }
         }
-        for task in 0..self.worker.contracts.task_count()? {
-            let Some(record) = self.worker.contracts.task(task)? else {
+        let tasks = match self.audits {
+            true => self.worker.contracts.tasks()?,
+            false => Vec::new(),
+        };
+        let now = self.worker.contracts.now()?;
+        for listed in tasks {
+            let (Some(record), Some((number, attempt))) = (listed.task, listed.attempts.last())
+            else {
                 continue;
             };
+            if *number != record.attempts {
+                continue;
+            }
+            let task = listed.id;
             let key = (task, record.attempts);
-            let Some(attempt) = self.worker.contracts.attempt(task, record.attempts)? else {
-                continue;
-            };
-            let now = self.worker.contracts.now()?;
             let open = attempt.status == AttemptStatus::Committed && now.time <= attempt.window_end;
             if !open || attempt.solver == me || disputed.contains(&key) {
                 continue;
             }
             let asked = demanded.contains(&key);
-            let looked = self.look_at(task, &record, &attempt, asked, observer);
+            let looked = self.look_at(task, &record, attempt, asked, observer);
             if let Some(action) = postponed.hear(looked)? {
                 return Ok(Some(action));
             }

@@ -9,8 +9,8 @@ use super::{Action, Error, Fetched, Library, Money, Observer, Postponed, Worker}
 use crate::run::fault::{Fault, Level, Place};
 use crate::run::training::Training;
 use lockstep_interface::escrow::{
-    Accept, AttemptRecord, AttemptStatus, Commit, Finalize, PruneAttempt, TaskRecord, TaskStatus,
-    WithdrawReward,
+    Accept, AttemptRecord, AttemptStatus, Commit, Finalize, ListedTask, PruneAttempt, TaskRecord,
+    TaskStatus, WithdrawReward,
 };
 use lockstep_interface::{stake, Attempt, TaskId};
 use lockstep_protocol::task::Commitment;
@@ -38,6 +38,8 @@ pub struct Solver {
     training: Option<(TaskId, Attempt, Training)>,
     defences: defend::Defences,
     skipped: BTreeMap<TaskId, Skip>,
+    /// Whether to take new tasks.
+    accepts: bool,
 }
 
 impl Solver {
@@ -52,7 +54,13 @@ impl Solver {
             training: None,
             defences: defend::Defences::default(),
             skipped: BTreeMap::new(),
+            accepts: true,
         }
+    }
+
+    /// Takes no new task from now on; what was begun is finished.
+    pub fn accept_nothing(&mut self) {
+        self.accepts = false;
     }
 
     /// A solver that plants an error in everything it runs and then defends it.
@@ -84,31 +92,24 @@ impl Solver {
         if let Some(action) = postponed.hear(defended)? {
             return Ok(Some(action));
         }
-        let mut busy = 0;
-        for id in 0..self.worker.contracts.task_count()? {
-            let Some(record) = self.worker.contracts.task(id)? else {
-                continue;
-            };
-            for number in 1..=record.attempts {
-                let Some(attempt) = self.worker.contracts.attempt(id, number)? else {
-                    continue;
-                };
+        let mut busy = false;
+        let tasks = self.worker.contracts.tasks()?;
+        for listed in &tasks {
+            for (number, attempt) in &listed.attempts {
                 if attempt.solver != self.worker.me() {
                     continue;
                 }
-                if attempt.status == AttemptStatus::Working {
-                    busy += 1;
-                }
-                let attended = self.attend(id, &record, number, &attempt, observer);
+                busy |= attempt.status == AttemptStatus::Working;
+                let attended = self.attend(listed, *number, attempt, observer);
                 if let Some(action) = postponed.hear(attended)? {
                     return Ok(Some(action));
                 }
             }
         }
-        if busy > 0 {
+        if busy || !self.accepts {
             return postponed.last(Ok(None));
         }
-        let accepted = self.accept();
+        let accepted = self.accept(&tasks);
         postponed.last(accepted)
     }
 
@@ -123,11 +124,12 @@ impl Solver {
         let Worker {
             signer, contracts, ..
         } = &self.worker;
-        for task in 0..contracts.task_count()? {
-            let attempts = contracts.task(task)?.map_or(0, |record| record.attempts);
-            for attempt in 1..=attempts {
-                let record = contracts.attempt(task, attempt)?;
-                if record.is_some_and(|r| r.solver == self.worker.me() && r.owed > 0) {
+        for ListedTask {
+            id: task, attempts, ..
+        } in contracts.tasks()?
+        {
+            for (attempt, record) in attempts {
+                if record.solver == self.worker.me() && record.owed > 0 {
                     let message = WithdrawReward { task, attempt };
                     let (amount, receipt) = contracts.escrow(signer, 0, &message)?;
                     return Ok(Some(Action::Withdrew {
@@ -144,25 +146,25 @@ impl Solver {
     /// Sees to one of its attempts.
     fn attend(
         &mut self,
-        id: TaskId,
-        record: &TaskRecord,
+        listed: &ListedTask,
         number: Attempt,
         attempt: &AttemptRecord,
         observer: &mut dyn Observer,
     ) -> Result<Option<Action>, Error> {
+        let id = listed.id;
         let now = self.worker.contracts.now()?;
-        let Worker {
-            signer, contracts, ..
-        } = &self.worker;
-        match attempt.status {
-            AttemptStatus::Working if now.time <= attempt.deadline => {
+        match (attempt.status, &listed.task) {
+            (AttemptStatus::Working, Some(record)) if now.time <= attempt.deadline => {
                 return self.work(id, record, number, observer).map(Some);
             }
-            AttemptStatus::Committed
+            (AttemptStatus::Committed, Some(record))
                 if now.time > attempt.window_end
                     && attempt.challenges == 0
                     && record.status == TaskStatus::Committed =>
             {
+                let Worker {
+                    signer, contracts, ..
+                } = &self.worker;
                 let message = Finalize {
                     task: id,
                     attempt: number,
@@ -172,6 +174,9 @@ impl Solver {
             }
             _ => {}
         }
+        let Worker {
+            signer, contracts, ..
+        } = &self.worker;
         if attempt.owed > 0 {
             let message = WithdrawReward {
                 task: id,
@@ -281,16 +286,17 @@ impl Solver {
     }
 
     /// Takes the first open task that suits.
-    fn accept(&mut self) -> Result<Option<Action>, Error> {
+    fn accept(&mut self, tasks: &[ListedTask]) -> Result<Option<Action>, Error> {
         let now = self.worker.contracts.now()?;
-        for id in 0..self.worker.contracts.task_count()? {
-            let Some(record) = self.worker.contracts.task(id)? else {
+        for listed in tasks {
+            let Some(record) = &listed.task else {
                 continue;
             };
             let Some(price) = record.price(now.time) else {
                 continue;
             };
-            match self.consider(id, &record, price)? {
+            let id = listed.id;
+            match self.consider(id, record, price)? {
                 Ok(action) => return Ok(Some(action)),
                 Err(skip) => {
                     if self.skipped.get(&id) != Some(&skip) {

@@ -4,7 +4,7 @@ use super::{Action, Error, Money, Worker};
 use crate::chain::Receipt;
 use crate::run::workload::Workload;
 use lockstep_interface::escrow::{
-    self, AttemptStatus, Cancel, Expire, Finalize, PruneTask, TaskRecord, TaskStatus,
+    self, AttemptStatus, Cancel, Expire, Finalize, ListedTask, PruneTask, TaskRecord, TaskStatus,
     WithdrawRefund,
 };
 use lockstep_interface::{Task, TaskId, Terms};
@@ -55,12 +55,12 @@ impl Submitter {
     /// # Errors
     /// When the chain fails. The next call tries again.
     pub fn react(&mut self) -> Result<Option<Action>, Error> {
-        for id in 0..self.worker.contracts.task_count()? {
-            let Some(record) = self.worker.contracts.task(id)? else {
+        for listed in self.worker.contracts.tasks()? {
+            let Some(record) = &listed.task else {
                 continue;
             };
             if record.submitter == self.worker.me() {
-                if let Some(action) = self.look_after(id, &record)? {
+                if let Some(action) = self.look_after(&listed, record)? {
                     return Ok(Some(action));
                 }
             }
@@ -68,7 +68,12 @@ impl Submitter {
         Ok(None)
     }
 
-    fn look_after(&self, id: TaskId, record: &TaskRecord) -> Result<Option<Action>, Error> {
+    fn look_after(
+        &self,
+        listed: &ListedTask,
+        record: &TaskRecord,
+    ) -> Result<Option<Action>, Error> {
+        let id = listed.id;
         let Worker {
             signer, contracts, ..
         } = &self.worker;
@@ -82,7 +87,11 @@ impl Submitter {
                 receipt,
             }));
         }
-        let attempt = contracts.attempt(id, record.attempts)?;
+        let attempt = listed
+            .attempts
+            .last()
+            .filter(|(number, _)| *number == record.attempts)
+            .map(|(_, attempt)| attempt);
         match (record.status, attempt) {
             (TaskStatus::Open, _) if record.open_time(now.time) > record.terms.open => {
                 let ((), receipt) = contracts.escrow(signer, 0, &Cancel { task: id })?;
@@ -111,21 +120,17 @@ impl Submitter {
                 let ((), receipt) = contracts.escrow(signer, 0, &message)?;
                 Ok(Some(Action::Finalized { task: id, receipt }))
             }
-            (TaskStatus::Settled | TaskStatus::Cancelled, _) => self.prune(id, record),
+            (TaskStatus::Settled | TaskStatus::Cancelled, _) => self.prune(listed, record),
             _ => Ok(None),
         }
     }
 
     /// Removes a task once every attempt at it is gone, so that solvers still find theirs.
-    fn prune(&self, id: TaskId, record: &TaskRecord) -> Result<Option<Action>, Error> {
-        if !self.prune || record.challenges > 0 {
+    fn prune(&self, listed: &ListedTask, record: &TaskRecord) -> Result<Option<Action>, Error> {
+        if !self.prune || record.challenges > 0 || !listed.attempts.is_empty() {
             return Ok(None);
         }
-        for attempt in 1..=record.attempts {
-            if self.worker.contracts.attempt(id, attempt)?.is_some() {
-                return Ok(None);
-            }
-        }
+        let id = listed.id;
         let message = PruneTask { task: id };
         let ((), receipt) = self
             .worker

@@ -109,6 +109,7 @@ pub fn bound(program: &Program, spec: &TaskSpec) -> Bound {
 /// When the dispute does not end as it should.
 pub fn run(recipe: &Path, seed: u64, device: Device) -> Result<Report> {
     let args = DemoArgs {
+        node: false,
         recipe: recipe.to_owned(),
         level: Level::Fold,
         fault: Place::default(),

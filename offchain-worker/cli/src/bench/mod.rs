@@ -4,6 +4,7 @@
 pub mod dispute;
 pub mod gemm;
 pub mod hash;
+pub mod load;
 pub mod step;
 mod table;
 

@@ -21,6 +21,13 @@ pub fn run(context: &Context, command: BenchCommand) -> Result<()> {
             let sizes: Vec<usize> = mebibytes.iter().map(|m| m << 20).collect();
             print(context, &bench::hash::run(&sizes, patience)?)
         }
+        BenchCommand::Load { recipe, loads } => {
+            let (chain, device) = (context.chain()?, context.settings.device);
+            let report = bench::load::run(&chain, &recipe, &loads, device, &mut |row| {
+                tracing::info!(tasks = row.tasks, seconds = row.settled_seconds, "settled");
+            })?;
+            print(context, &report)
+        }
         BenchCommand::Step { recipe, threads } => {
             print(context, &bench::step::run(&recipe, &threads, patience)?)
         }

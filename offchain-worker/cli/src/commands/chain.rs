@@ -9,11 +9,13 @@ use serde_json::json;
 
 /// `lockstep chain`.
 pub fn run(context: &Context, command: ChainCommand) -> Result<()> {
-    let chain = context.embedded()?;
     match command {
-        ChainCommand::Now => show(context, chain.now()?),
-        ChainCommand::Advance { minutes } => show(context, chain.advance(minutes * 60_000)?),
+        ChainCommand::Now => show(context, context.chain()?.now()?),
+        ChainCommand::Advance { minutes } => {
+            show(context, context.embedded()?.advance(minutes * 60_000)?)
+        }
         ChainCommand::Fund { who, amount } => {
+            let chain = context.embedded()?;
             let account = match parse_address(&who) {
                 Some(account) => account,
                 None => context.keyring().load(&who)?.account(),

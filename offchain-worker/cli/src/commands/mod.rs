@@ -17,9 +17,8 @@ use crate::settings::{self, Settings};
 use anyhow::Result;
 use clap::CommandFactory;
 use lockstep_agent::chain::bundle::Bundles;
-use lockstep_agent::chain::contracts::Contracts;
+use lockstep_agent::chain::contracts::STEPS;
 use lockstep_agent::keys::address;
-use lockstep_interface::Bounds;
 
 /// Carries out a command line.
 ///
@@ -32,7 +31,10 @@ pub fn run(args: Args) -> Result<()> {
         json: args.json,
     };
     match args.command {
-        Command::Demo(args) => demo::run(&args, context.json, context.settings.device),
+        Command::Demo(args) => {
+            let node = args.node.then(|| context.chain()).transpose()?;
+            demo::run(&args, context.json, context.settings.device, node)
+        }
         Command::Keys(command) => keys::run(&context, command),
         Command::Deploy(args) => deploy(&context, &args),
         Command::Stake(command) => stake::run(&context, command),
@@ -62,36 +64,37 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn deploy(context: &Context, args: &DeployArgs) -> Result<()> {
-    let bundles = Bundles::shipped()?;
-    let contracts = Contracts::deploy(
-        context.embedded()?,
-        &context.signer()?,
-        &bundles,
-        args.unbonding_hours * 3_600_000,
-        &Bounds::default(),
-        args.salt.as_bytes(),
-        &mut |step| tracing::info!(step = step.what, block = step.receipt.at.block, "deployed"),
-    )?;
-    let path = context.remember_deployment(contracts.addresses())?;
-    if context.json {
-        return print_json(contracts.addresses());
+    if args.verify {
+        let contracts = context.contracts()?;
+        if context.json {
+            return print_json(contracts.addresses());
+        }
+        println!("the deployment is whole: code and wiring are those that this worker knows");
+        return Ok(());
     }
-    let at = contracts.addresses();
-    println!(
-        "stake    {}  code {}",
-        address(&at.stake),
-        short(&bundles.stake.code_hash)
-    );
-    println!(
-        "escrow   {}  code {}",
-        address(&at.escrow),
-        short(&bundles.escrow.code_hash)
-    );
-    println!(
-        "dispute  {}  code {}",
-        address(&at.dispute),
-        short(&bundles.dispute.code_hash)
-    );
+    let bundles = Bundles::shipped()?;
+    let (deployment, path) = context.deploy(&bundles, args, &mut |step| {
+        if context.json {
+            return;
+        }
+        let number = format!("{} of {STEPS}", step.step);
+        match step.receipt {
+            Some(receipt) => println!("{number}  {:<14}  block {}", step.what, receipt.at.block),
+            None => println!("{number}  {:<14}  done before", step.what),
+        }
+    })?;
+    if context.json {
+        return print_json(&deployment);
+    }
+    let at = &deployment.contracts;
+    for (name, account, bundle) in [
+        ("stake", at.stake, &bundles.stake),
+        ("escrow", at.escrow, &bundles.escrow),
+        ("dispute", at.dispute, &bundles.dispute),
+    ] {
+        let code = short(&bundle.code_hash);
+        println!("{name:<8} {}  code {code}", address(&account));
+    }
     println!("remembered in {}", path.display());
     Ok(())
 }

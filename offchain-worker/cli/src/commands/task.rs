@@ -4,6 +4,7 @@ use crate::context::{Context, Manifest};
 use crate::money;
 use crate::recipe::{parameters, Made};
 use crate::screen::{bytes, count, print_json, short, Table};
+use crate::time;
 use anyhow::{bail, Context as _, Result};
 use lockstep_agent::chain::contracts::Contracts;
 use lockstep_agent::keys::address;
@@ -14,8 +15,6 @@ use lockstep_interface::escrow::{AttemptRecord, Cancel, Finalize, TaskRecord};
 use lockstep_interface::{TaskId, Terms};
 use lockstep_protocol::program::Node;
 use serde_json::{json, Value};
-
-const HOUR: u64 = 3_600_000;
 
 /// `lockstep task`.
 pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
@@ -118,14 +117,14 @@ fn submit(context: &Context, args: &SubmitArgs) -> Result<()> {
         stake: args.stake,
         bond: args.bond,
         demand_fee: args.demand_fee,
-        ramp: args.ramp_hours * HOUR,
-        open: args.open_hours * HOUR,
-        work: args.work_hours * HOUR,
-        audit: args.audit_hours * HOUR,
-        window: args.window_hours * HOUR,
-        replay: args.replay_minutes * HOUR / 60,
-        clock: args.clock_hours * HOUR,
-        increment: HOUR / 60,
+        ramp: args.ramp,
+        open: args.open,
+        work: args.work,
+        audit: args.audit,
+        window: args.window,
+        replay: args.replay,
+        clock: args.clock,
+        increment: args.increment,
         min_blocks: args.min_blocks,
     };
     let location = worker.store.location().to_owned();
@@ -149,15 +148,16 @@ fn list(context: &Context) -> Result<()> {
         "attempts",
     ]);
     let mut rows: Vec<Value> = Vec::new();
-    for task in 0..contracts.task_count()? {
-        let Some(record) = contracts.task(task)? else {
+    let now = contracts.now()?;
+    for listed in contracts.tasks()? {
+        let task = listed.id;
+        let Some(record) = listed.task else {
             continue;
         };
-        let attempt = contracts.attempt(task, record.attempts)?;
-        let price = match contracts.price(task)? {
-            Some(price) => Some(price),
-            None => attempt.map(|attempt| attempt.price),
-        };
+        let latest = listed.attempts.last();
+        let price = record
+            .price(now.time)
+            .or(latest.map(|(_, attempt)| attempt.price));
         rows.push(json!({
             "task": task,
             "status": format!("{:?}", record.status),
@@ -253,8 +253,8 @@ fn show(context: &Context, task: TaskId) -> Result<()> {
             money::show(attempt.price)
         );
         if attempt.window_end > now.time {
-            let hours = (attempt.window_end - now.time) as f64 / HOUR as f64;
-            println!("    open to challenge for {hours:.1} h");
+            let left = time::show(attempt.window_end - now.time);
+            println!("    open to challenge for {left}");
         }
         if attempt.challenges > 0 {
             println!("    {} challenges are not over", attempt.challenges);

@@ -5,7 +5,7 @@ use crate::exit::BadResult;
 use crate::money;
 use crate::screen::Table;
 use anyhow::{bail, Result};
-use lockstep_agent::chain::{Balance, Chain, Funds};
+use lockstep_agent::chain::{Balance, Funds};
 use lockstep_agent::keys::{Account, Signer};
 use lockstep_interface::BURN_ACCOUNT;
 use serde::Serialize;
@@ -23,6 +23,7 @@ pub struct Report {
     rows: Vec<Row>,
     issuance_before: String,
     issuance_after: String,
+    transaction_fees: String,
     adds_up: bool,
 }
 
@@ -86,11 +87,16 @@ impl Report {
             change: money::change(was, is),
             held_for_storage: money::exact(after.rows.iter().map(|(_, f)| f.held).sum()),
         });
+        // Nobody else's money has changed, and what everybody together lost is no more: it went to
+        // the chain for its transactions.
+        let fees = before.issuance.checked_sub(after.issuance);
+        let adds_up = fees.is_some() && fees == was.checked_sub(is);
         Ok(Report {
             rows,
             issuance_before: money::exact(before.issuance),
             issuance_after: money::exact(after.issuance),
-            adds_up: [was, is, after.issuance] == [before.issuance; 3],
+            transaction_fees: money::exact(fees.unwrap_or_default()),
+            adds_up,
         })
     }
 
@@ -121,8 +127,8 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "  money in existence: {} before, {} after",
-            self.issuance_before, self.issuance_after
+            "  money in existence: {} before, {} after; the chain's fees were {}",
+            self.issuance_before, self.issuance_after, self.transaction_fees
         )
     }
 }

@@ -1,4 +1,4 @@
-//! `lockstep demo`: both endings of the story on an embedded chain, in one process. An honest
+//! `lockstep demo`: both endings of the story on an embedded chain or a node, in one process. An honest
 //! solver is paid; a cheat is caught down to one scalar operation.
 
 mod ledger;
@@ -11,7 +11,9 @@ use crate::exit::BadResult;
 use crate::money;
 use crate::recipe::{self, Made};
 use crate::screen::{self, print_json, Paint, Progress};
+use crate::time;
 use anyhow::{bail, Context, Result};
+use lockstep_agent::chain::Chain;
 use lockstep_agent::local::Verdict;
 use lockstep_agent::roles::challenger::Audit;
 use lockstep_agent::roles::solver::Cheating;
@@ -20,6 +22,7 @@ use lockstep_agent::run::Device;
 use lockstep_interface::{escrow, TaskId};
 use serde::Serialize;
 use stage::{Person, Stage};
+use std::sync::Arc;
 use std::time::Instant;
 use story::Story;
 
@@ -41,7 +44,12 @@ struct Report {
 ///
 /// # Errors
 /// When anything is not as it should be: the demonstration checks what it shows.
-pub fn run(args: &DemoArgs, json: bool, device: Device) -> Result<()> {
+pub fn run(
+    args: &DemoArgs,
+    json: bool,
+    device: Device,
+    node: Option<Arc<dyn Chain>>,
+) -> Result<()> {
     let start = Instant::now();
     let say = Narrator {
         quiet: json,
@@ -51,7 +59,7 @@ pub fn run(args: &DemoArgs, json: bool, device: Device) -> Result<()> {
 
     say.title("Lockstep: a training task, paid when right, caught on chain when wrong");
     let made = recipe::make(&args.recipe)?;
-    let stage = Stage::set(&say, device)?;
+    let stage = Stage::set(&say, device, node)?;
     let before = ledger::Snapshot::take(&stage)?;
 
     say.title("Act 1: an honest solver");
@@ -92,7 +100,7 @@ pub fn run(args: &DemoArgs, json: bool, device: Device) -> Result<()> {
          {} to a dispute of {moves} moves, {seconds:.1} s",
         accuracy * 100.0,
         money::show(reward),
-        money::show(stage.terms().stake),
+        money::show(stage.pace.terms.stake),
     );
     Ok(())
 }
@@ -139,12 +147,14 @@ fn honest(
         .contracts
         .attempt(task, 1)?
         .context("the attempt is on chain")?;
-    let window = attempt.window_end - stage.contracts.now()?.time;
+    let window = attempt
+        .window_end
+        .saturating_sub(stage.contracts.now()?.time);
     say.line(format!(
-        "the challenge window passes: {:.0} h on the chain's own clock",
-        window as f64 / 3_600_000.0
+        "the challenge window passes: {} on the chain's clock",
+        time::show(window)
     ));
-    stage.chain.advance(window + 1)?;
+    stage.pass(window + 1)?;
 
     let mut reward = 0;
     while let Some(action) = solver.react(&mut Unobserved)? {
@@ -206,7 +216,7 @@ pub fn second_act(args: &DemoArgs, device: Device) -> Result<Tale> {
         paint: Paint::new(),
     };
     let made = recipe::make(&args.recipe)?;
-    let stage = Stage::set(&say, device)?;
+    let stage = Stage::set(&say, device, None)?;
     cheating(
         &say,
         &stage,
@@ -296,12 +306,12 @@ fn cheating(
             continue;
         }
         // Nobody can move: a clock has to run out.
-        let terms = stage.terms();
+        let terms = &stage.pace.terms;
         say.line(format!(
-            "the cheat has nothing to show; its clock of {:.0} h runs out",
-            terms.clock as f64 / 3_600_000.0
+            "the cheat has nothing to show; its clock of {} runs out",
+            time::show(terms.clock)
         ));
-        stage.chain.advance(terms.clock + terms.increment * 64)?;
+        stage.pass(terms.clock + terms.increment * 64)?;
     }
     let outcome = story.outcome().context("the dispute has an end")?;
     say.line(say.paint.green(&outcome));
@@ -325,7 +335,7 @@ fn cheating(
 }
 
 fn submit(say: &Narrator, stage: &Stage, made: &Made, submitter: &Submitter) -> Result<TaskId> {
-    let terms = stage.terms();
+    let terms = stage.pace.terms;
     let store = stage.worker(Person::Submitter).store;
     let (task, receipt) = submitter.submit(&made.workload, terms, store.location())?;
     let spec = &made.workload.spec;

@@ -1,7 +1,9 @@
 //! The chain, the contracts and the people of the demonstration.
 
-use super::Narrator;
+use super::{fresh_seed, Narrator};
 use crate::money::{self, UNIT};
+use crate::pace::Pace;
+use crate::time;
 use anyhow::Result;
 use lockstep_agent::chain::bundle::Bundles;
 use lockstep_agent::chain::contracts::Contracts;
@@ -13,12 +15,13 @@ use lockstep_agent::roles::solver::Appetite;
 use lockstep_agent::roles::Worker;
 use lockstep_agent::run::Device;
 use lockstep_agent::store::Store;
-use lockstep_interface::{dispute, escrow, stake, Bounds, Terms};
+use lockstep_interface::{dispute, escrow, stake, Millis};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-const HOUR: u64 = 3_600_000;
-const UNBONDING: u64 = 7 * 24 * HOUR;
+/// How often to look whether time has passed.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Who takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,12 @@ impl Person {
 
 /// Everything that the acts need.
 pub struct Stage {
-    /// The chain itself, to let time pass.
-    pub chain: Arc<Embedded>,
+    /// The chain.
+    pub chain: Arc<dyn Chain>,
+    /// How long everything takes.
+    pub pace: Pace,
+    /// The chain once more, when its clock is ours.
+    own: Option<Arc<Embedded>>,
     /// The deployed contracts.
     pub contracts: Contracts,
     /// What programs run on.
@@ -80,9 +87,18 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts a chain in memory and deploys the contracts on it.
-    pub fn set(say: &Narrator, device: Device) -> Result<Stage> {
-        let chain = Arc::new(Embedded::in_memory(Clock::Own));
+    /// Deploys the contracts on `node`, or on a chain in memory.
+    pub fn set(say: &Narrator, device: Device, node: Option<Arc<dyn Chain>>) -> Result<Stage> {
+        let own = match node {
+            Some(_) => None,
+            None => Some(Arc::new(Embedded::in_memory(Clock::Own))),
+        };
+        let (chain, pace): (Arc<dyn Chain>, Pace) = match (node, &own) {
+            (Some(node), _) => (node, Pace::seconds()),
+            (None, Some(own)) => (own.clone(), Pace::hours()),
+            (None, None) => unreachable!("without a node the chain is our own"),
+        };
+        let salt = format!("demo {}", fresh_seed());
         let bundles = Bundles::shipped()?;
         let deployer = Signer::dev(Person::Deployer.account());
         let limit = chain.extrinsic_limit()?.ref_time;
@@ -90,16 +106,19 @@ impl Stage {
             chain.clone(),
             &deployer,
             &bundles,
-            UNBONDING,
-            &Bounds::default(),
-            b"demo",
+            pace.unbonding,
+            &pace.bounds,
+            salt.as_bytes(),
             &mut |step| {
-                let share = step.receipt.weight.ref_time as f64 / limit as f64 * 100.0;
+                let Some(receipt) = step.receipt else {
+                    return;
+                };
+                let share = receipt.weight.ref_time as f64 / limit as f64 * 100.0;
                 say.line(format!(
                     "deployer: {:<14} {:>5.1} KiB, {share:.2}% of an extrinsic's weight, deposit {}",
                     step.what,
-                    step.receipt.bytes as f64 / 1024.0,
-                    money::show(step.receipt.deposit.unsigned_abs()),
+                    receipt.bytes as f64 / 1024.0,
+                    money::show(receipt.deposit.unsigned_abs()),
                 ));
             },
         )?;
@@ -125,6 +144,8 @@ impl Stage {
         let workers: Result<Vec<Worker>> = Person::ALL.into_iter().map(hire).collect();
         Ok(Stage {
             chain,
+            pace,
+            own,
             workers: workers?,
             contracts,
             device,
@@ -142,24 +163,17 @@ impl Stage {
         &self.workers[person as usize].signer
     }
 
-    /// What is offered.
-    pub fn terms(&self) -> Terms {
-        Terms {
-            reward_floor: 10 * UNIT,
-            reward_ceiling: 20 * UNIT,
-            stake: 100 * UNIT,
-            bond: 30 * UNIT,
-            demand_fee: UNIT,
-            ramp: HOUR,
-            open: 24 * HOUR,
-            work: 6 * HOUR,
-            audit: 24 * HOUR,
-            window: 24 * HOUR,
-            replay: HOUR / 60,
-            clock: 4 * HOUR,
-            increment: HOUR / 60,
-            min_blocks: 10,
+    /// Lets time pass: at once where the clock is ours, by waiting where it is not.
+    pub fn pass(&self, milliseconds: Millis) -> Result<()> {
+        if let Some(own) = &self.own {
+            own.advance(milliseconds)?;
+            return Ok(());
         }
+        let end = self.chain.now()?.time + milliseconds;
+        while self.chain.now()?.time <= end {
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// What solvers want: anything that pays, for a stake they can afford.
@@ -177,13 +191,13 @@ impl Stage {
         let amount = self.contracts.staker(solver.account())?.free;
         self.contracts
             .stake(solver, 0, &stake::RequestUnbond { amount })?;
-        self.chain.advance(UNBONDING + 1)?;
+        self.pass(self.pace.unbonding + 1)?;
         self.contracts.stake(solver, 0, &stake::Withdraw {})?;
         self.contracts.stake(cheat, 0, &stake::Withdraw {})?;
         say.line(format!(
-            "solver: withdraws its stake of {} after {} days of unbonding",
+            "solver: withdraws its stake of {} after {} of unbonding",
             money::show(amount),
-            UNBONDING / HOUR / 24
+            time::show(self.pace.unbonding)
         ));
         Ok(())
     }

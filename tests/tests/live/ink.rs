@@ -1,0 +1,237 @@
+//! The contracts through ink!'s own end-to-end client: typed messages, dry runs and events, without
+//! anything of the worker.
+
+use ink_e2e::subxt::utils::AccountId32;
+use ink_e2e::{ChainBackend, Client, ContractsBackend, Keypair, PolkadotConfig, RpcClient};
+use lockstep_agent::chain::bundle::Bundles;
+use lockstep_dispute::DisputeRef;
+use lockstep_escrow::EscrowRef;
+use lockstep_interface::escrow::{self, TaskStatus};
+use lockstep_interface::{dispute, stake, Account, Bounds, Task};
+use lockstep_protocol::rehearsal::sample::{run, SHAPES};
+use lockstep_protocol::tree;
+use lockstep_stake::StakeRef;
+use lockstep_tests::life::TERMS;
+use lockstep_tests::live::Node;
+use lockstep_tests::world::BOUNDS;
+
+type Chain = Client<PolkadotConfig, ink_e2e::DefaultEnvironment>;
+
+/// The three contracts, and whoever calls them.
+struct Scene {
+    chain: Chain,
+    stake: Account,
+    escrow: Account,
+    dispute: Account,
+}
+
+/// Sends a message and replies with what it returns.
+macro_rules! send {
+    ($scene:expr, $contract:ty, $at:ident, $by:expr, $value:expr, $message:ident($($argument:expr),*)) => {{
+        let mut builder = ink_e2e::create_call_builder::<$contract>($scene.$at.into());
+        let message = builder.$message($($argument),*);
+        let sent = $scene.chain.call($by, &message).value($value).submit().await;
+        sent.expect("the message is taken in").return_value()
+    }};
+}
+
+/// What a message would reply.
+macro_rules! ask {
+    ($scene:expr, $contract:ty, $at:ident, $by:expr, $value:expr, $message:ident($($argument:expr),*)) => {{
+        let mut builder = ink_e2e::create_call_builder::<$contract>($scene.$at.into());
+        let message = builder.$message($($argument),*);
+        let asked = $scene.chain.call($by, &message).value($value).dry_run().await;
+        asked.expect("the message can be tried").return_value()
+    }};
+}
+
+impl Scene {
+    async fn new(node: &Node) -> Scene {
+        let bundles = Bundles::shipped().expect("they are committed");
+        let dir = tempfile::tempdir().expect("a folder can be made");
+        let code = [
+            ("lockstep_stake", bundles.stake.wasm),
+            ("lockstep_escrow", bundles.escrow.wasm),
+            ("lockstep_dispute", bundles.dispute.wasm),
+        ];
+        let files = code.map(|(name, wasm)| {
+            let file = dir.path().join(name).with_extension("wasm");
+            std::fs::write(&file, wasm).expect("it can be written");
+            file
+        });
+        let rpc = RpcClient::from_url(node.url())
+            .await
+            .expect("the node listens");
+        let chain = Chain::new(rpc, files)
+            .await
+            .expect("the chain has contracts");
+        let mut scene = Scene {
+            chain,
+            stake: [0; 32],
+            escrow: [0; 32],
+            dispute: [0; 32],
+        };
+        let alice = ink_e2e::alice();
+        let bounds = Bounds { ..BOUNDS };
+        scene.stake = scene
+            .instance("lockstep_stake", &mut StakeRef::new(5_000))
+            .await;
+        scene.escrow = {
+            let mut constructor = EscrowRef::new(scene.stake, bounds);
+            scene.instance("lockstep_escrow", &mut constructor).await
+        };
+        scene.dispute = {
+            let mut constructor = DisputeRef::new(scene.escrow);
+            scene.instance("lockstep_dispute", &mut constructor).await
+        };
+        let (at_escrow, at_dispute) = (scene.escrow, scene.dispute);
+        let appointed = send!(scene, StakeRef, stake, &alice, 0, appoint(at_escrow));
+        assert_eq!(appointed, Ok(()));
+        let appointed = send!(scene, EscrowRef, escrow, &alice, 0, appoint(at_dispute));
+        assert_eq!(appointed, Ok(()));
+        scene
+    }
+
+    async fn instance<C: Clone, A: Send + Sync + Clone + scale::Encode, R>(
+        &mut self,
+        name: &str,
+        constructor: &mut ink_e2e::CreateBuilderPartial<ink_e2e::DefaultEnvironment, C, A, R>,
+    ) -> Account {
+        let alice = ink_e2e::alice();
+        let made = self
+            .chain
+            .instantiate(name, &alice, constructor)
+            .submit()
+            .await;
+        *made.expect("it is made").account_id.as_ref()
+    }
+
+    async fn free(&mut self, who: &Keypair) -> u128 {
+        let account = AccountId32(who.public_key().0);
+        let free = self.chain.free_balance(account.0.into()).await;
+        free.expect("the node answers")
+    }
+}
+
+#[test]
+fn a_task_lives_from_its_offer_to_its_payment() {
+    let node = Node::start(&["--block-time", "500ms"]);
+    let runtime = ink_e2e::tokio::runtime::Runtime::new().expect("threads can be had");
+    runtime.block_on(life(&node));
+}
+
+async fn life(node: &Node) {
+    let mut scene = Scene::new(node).await;
+    let (submitter, solver, stranger) = (ink_e2e::bob(), ink_e2e::charlie(), ink_e2e::dave());
+    let truth = run(SHAPES[0], None);
+    let mut terms = TERMS;
+    terms.audit = 10_000;
+    terms.window = 10_000;
+    let task = Task {
+        spec: truth.spec.clone(),
+        terms,
+    };
+    let ceiling = terms.reward_ceiling;
+
+    let short = ask!(
+        scene,
+        EscrowRef,
+        escrow,
+        &submitter,
+        ceiling - 1,
+        submit(task.clone(), vec![])
+    );
+    assert_eq!(short, Err(escrow::Error::Value));
+    let sent = send!(
+        scene,
+        EscrowRef,
+        escrow,
+        &submitter,
+        ceiling,
+        submit(task.clone(), vec![])
+    );
+    assert_eq!(sent, Ok(0));
+
+    let early = ask!(
+        scene,
+        EscrowRef,
+        escrow,
+        &solver,
+        0,
+        accept(0, task.hash(), 0)
+    );
+    assert_eq!(early, Err(escrow::Error::Stake(stake::Error::NoStake)));
+    let deposited = send!(scene, StakeRef, stake, &solver, terms.stake, deposit());
+    assert_eq!(deposited, Ok(()));
+    let forged = ask!(
+        scene,
+        StakeRef,
+        stake,
+        &stranger,
+        0,
+        lock(solver.public_key().0, 1)
+    );
+    assert_eq!(forged, Err(stake::Error::NotEscrow));
+    let accepted = send!(
+        scene,
+        EscrowRef,
+        escrow,
+        &solver,
+        0,
+        accept(0, task.hash(), 0)
+    );
+    assert_eq!(accepted, Ok(1));
+
+    let trace = truth.bytes(lockstep_protocol::player::FileId::Checkpoints);
+    let last = tree::prove_open(&trace, trace.len() as u64 - 32);
+    let claim = truth.commitment();
+    let usurped = ask!(
+        scene,
+        EscrowRef,
+        escrow,
+        &stranger,
+        0,
+        commit(0, task.hash(), 1, claim, last.clone(), vec![])
+    );
+    assert_eq!(usurped, Err(escrow::Error::NotSolver));
+    let committed = send!(
+        scene,
+        EscrowRef,
+        escrow,
+        &solver,
+        0,
+        commit(0, task.hash(), 1, claim, last, vec![])
+    );
+    assert_eq!(committed, Ok(()));
+
+    let cheap = ask!(
+        scene,
+        DisputeRef,
+        dispute,
+        &stranger,
+        1,
+        open(0, 1, task.clone(), claim.trace)
+    );
+    assert_eq!(cheap, Err(dispute::Error::Value));
+    let early = ask!(scene, EscrowRef, escrow, &stranger, 0, finalize(0, 1));
+    assert_eq!(early, Err(escrow::Error::TooEarly));
+    ink_e2e::tokio::time::sleep(std::time::Duration::from_millis(12_000)).await;
+    let settled = send!(scene, EscrowRef, escrow, &stranger, 0, finalize(0, 1));
+    assert_eq!(settled, Ok(()));
+
+    let record = ask!(scene, EscrowRef, escrow, &stranger, 0, task(0)).expect("it is there");
+    assert_eq!(record.status, TaskStatus::Settled);
+    let before = scene.free(&solver).await;
+    let price =
+        send!(scene, EscrowRef, escrow, &solver, 0, withdraw_reward(0, 1)).expect("it pays");
+    let refund =
+        send!(scene, EscrowRef, escrow, &submitter, 0, withdraw_refund(0)).expect("it pays");
+    assert_eq!(price + refund, ceiling);
+    let gained = scene.free(&solver).await as i128 - before as i128;
+    assert!(
+        gained < price as i128,
+        "a transaction has its fee: {gained}"
+    );
+    let again = ask!(scene, EscrowRef, escrow, &solver, 0, withdraw_reward(0, 1));
+    assert_eq!(again, Err(escrow::Error::NothingOwed));
+}
