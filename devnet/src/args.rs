@@ -89,17 +89,3 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => Err("expected a time such as 2s or 500ms".into()),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_whole_seconds_or_milliseconds() {
-        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        for text in ["", "2", "s", "0s", "-1s", "1.5s", "18446744073709551615s"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-}

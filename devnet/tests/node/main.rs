@@ -204,3 +204,11 @@ fn flags_that_do_not_go_together_are_refused() {
     assert!(refusal(&["--seal", "manual"]).contains("needs --unsafe-engine"));
     assert!(refusal(&["--heartbeat", "1s"]).contains("--seal instant only"));
 }
+
+#[test]
+fn a_time_is_whole_seconds_or_milliseconds() {
+    for time in ["", "2", "s", "0s", "-1s", "1.5s", "18446744073709551615s"] {
+        let said = refusal(&[&format!("--block-time={time}")]);
+        assert!(said.contains("such as 2s or 500ms"), "{time}: {said}");
+    }
+}

@@ -5,7 +5,6 @@
 
 mod chaos;
 mod deployment;
-mod ink;
 mod messages;
 mod roles;
 mod world;

@@ -122,8 +122,14 @@ pub enum Error {
         /// How many.
         count: u64,
     },
+    /// What became of a transaction cannot be told any more.
+    #[error("[C18] the nodes have discarded the blocks that tell what became of transaction {hash}; read the chain again before deciding what to do, and keep more states (`--state-pruning`) to be told in time")]
+    Forgotten {
+        /// Its hash.
+        hash: String,
+    },
     /// The node answered a question with an error.
-    #[error("[C18] {url} answered `{method}` with an error: {message}")]
+    #[error("[C19] {url} answered `{method}` with an error: {message}")]
     Answered {
         /// The endpoint.
         url: String,
@@ -144,7 +150,8 @@ impl Error {
             | Error::Unreachable { .. }
             | Error::Unresolved { .. }
             | Error::Lost { .. }
-            | Error::Overtaken { .. } => true,
+            | Error::Overtaken { .. }
+            | Error::Forgotten { .. } => true,
             Error::Answered { code, .. } => *code != METHOD_NOT_FOUND,
             _ => false,
         }

@@ -402,7 +402,8 @@ impl Client {
             let effects = Effects::read(&runtime, stored, included.index, at, account)?;
             Ok((effects, at))
         };
-        self.network.ask(self.network.patience(), ask).await
+        let asked = self.network.ask(self.network.patience(), ask).await;
+        asked.map_err(|error| sending::forgotten(&included.sent, error))
     }
 
     /// What a transaction did, as its sender is told; the instance, when it made one.

@@ -200,6 +200,23 @@ fn a_call_that_is_given_up_does_not_block_the_next() {
 }
 
 #[test]
+fn a_call_whose_block_is_forgotten_before_it_is_looked_at_is_said_to_be() {
+    let host = start();
+    let hasty = Options {
+        inclusion: Duration::from_millis(200),
+        ..options()
+    };
+    let node = Node::connect(&[host.url()], hasty).unwrap();
+    assert!(node.submit(&alice(), &call(1), &LIMITS).is_err());
+    (0..9).for_each(|_| host.chain().produce());
+    host.chain().pruned = 7;
+    let error = node.submit(&alice(), &call(1), &LIMITS).unwrap_err();
+    assert!(matches!(error, Error::Forgotten { .. }), "{error}");
+    assert!(error.is_transient());
+    assert_eq!(host.chain().count(&alice().account()), 1);
+}
+
+#[test]
 fn nothing_is_sent_before_what_an_earlier_process_sent_has_arrived() {
     let host = start();
     let hasty = Options {

@@ -4,6 +4,8 @@ use super::any::AnyChain;
 use super::pool::Verdict;
 use crate::chain::Error;
 use crate::keys::Account;
+use serde_json::Value;
+use sp_core::hashing::blake2_64;
 use std::time::Duration;
 use subxt::config::RpcConfigFor;
 use subxt::ext::jsonrpsee::ws_client::WsClientBuilder;
@@ -156,6 +158,15 @@ impl Link {
         asked.map_err(|e| pruned(block, fault("state_getRuntimeVersion", e)))
     }
 
+    /// Whether the runtime after a block lets contracts be tried out; `None` when it does not
+    /// say what it lets be asked.
+    pub async fn tries_contracts(&self, block: H256) -> Result<Option<bool>, Fault> {
+        let version = self.version(block).await?;
+        let wanted = format!("0x{}", hex::encode(blake2_64(b"ContractsApi")));
+        let interfaces = version.other.get("apis").and_then(Value::as_array);
+        Ok(interfaces.map(|all| all.iter().any(|one| one[0] == *wanted)))
+    }
+
     /// The metadata of the runtime after a block.
     pub async fn metadata(&self, block: H256) -> Result<Vec<u8>, Fault> {
         let asked = self.rpc.state_get_metadata(Some(block)).await;
@@ -201,7 +212,7 @@ fn pruned(block: H256, fault: Fault) -> Fault {
         Fault::Answer { message, .. } if message.contains("State already discarded") => {
             Fault::Pruned(block)
         }
-        Fault::Answer { message, .. } if message.contains("UnknownBlock") => {
+        Fault::Answer { message, .. } if message.contains("not found in the database") => {
             Fault::Endpoint(format!("it does not have block {block:?}"))
         }
         other => other,
@@ -226,8 +237,15 @@ mod tests {
     fn a_discarded_state_is_told_from_an_unknown_block_and_from_other_errors() {
         let said = "Client error: UnknownBlock: State already discarded for 0xabcd";
         assert!(matches!(answer(said), Fault::Pruned(_)));
-        let said = "Client error: UnknownBlock: Header was not found in the database";
-        assert!(matches!(answer(said), Fault::Endpoint(_)));
+        let said =
+            "Client error: Api called for an unknown Block: State already discarded for 0x12";
+        assert!(matches!(answer(said), Fault::Pruned(_)));
+        for said in [
+            "Client error: UnknownBlock: Header was not found in the database: 0x12",
+            "Client error: Api called for an unknown Block: Header was not found in the database: 0x12",
+        ] {
+            assert!(matches!(answer(said), Fault::Endpoint(_)));
+        }
         let said = "Client error: Execution failed";
         assert!(matches!(answer(said), Fault::Answer { code: 4003, .. }));
     }

@@ -130,7 +130,8 @@ impl Network {
         self.ask(until, async |link| {
             let head = self.head(link).await?;
             let runtime = self.runtime(link, head.hash).await?;
-            if !runtime.has_contracts() {
+            let tries = link.tries_contracts(head.hash).await?.unwrap_or(true);
+            if !(runtime.has_contracts() && tries) {
                 return Err(Fault::Final(Error::NoContracts {
                     url: self.urls[link.endpoint].clone(),
                 }));

@@ -374,7 +374,7 @@ impl Client {
 fn give_up(sender: &Sender, sent: &Sent, error: Error) -> Error {
     if !error.is_transient() {
         sender.land(sent);
-        return error;
+        return forgotten(sent, error);
     }
     sender.abandon(sent);
     match error {
@@ -384,5 +384,15 @@ fn give_up(sender: &Sender, sent: &Sent, error: Error) -> Error {
             until: sent.era.last(),
             reason: other.to_string(),
         },
+    }
+}
+
+/// Tells the sender of a transaction that a state is missing which would say what became of it.
+pub(super) fn forgotten(sent: &Sent, error: Error) -> Error {
+    match error {
+        Error::Pruned { .. } => Error::Forgotten {
+            hash: format!("{:?}", sent.hash),
+        },
+        other => other,
     }
 }
