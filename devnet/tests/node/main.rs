@@ -93,6 +93,26 @@ fn a_reorganisation_drops_blocks_and_their_transactions_come_again() {
 }
 
 #[test]
+fn no_transaction_is_lost_when_a_busy_chain_is_reorganised() {
+    let node = Node::start(&[
+        "--block-time",
+        "200ms",
+        "--finality-depth",
+        "8",
+        "--unsafe-engine",
+    ]);
+    node.wait_for(4);
+    for sent in 0..30 {
+        node.call("author_submitExtrinsic", json!([transfer(&node, sent)]));
+        if sent % 5 == 0 {
+            node.call("devnet_reorg", json!([3]));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    wait("all transactions", || (nonce(&node) == 30).then_some(()));
+}
+
+#[test]
 fn a_reorganisation_never_drops_what_is_final() {
     let node = Node::start(&[
         "--seal",

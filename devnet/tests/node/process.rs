@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
+use tempfile::TempDir;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -14,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Node {
     process: Child,
     port: u16,
+    /// Temporary folders of a node that is killed stay behind; here they go with the test.
+    _temporary: TempDir,
 }
 
 /// The command that runs a node with `arguments`.
@@ -57,13 +60,18 @@ impl Node {
             };
             let line = line.unwrap();
             if let Some((_, address)) = line.split_once("JSON-RPC server: addr=127.0.0.1:") {
-                break address.trim_end_matches(',').parse().unwrap();
+                let digits = address.split(|c: char| !c.is_ascii_digit()).next();
+                break digits.unwrap().parse().unwrap();
             }
             seen += &format!("{line}\n");
         };
         // The node must not block on a full pipe.
         std::thread::spawn(move || log.for_each(drop));
-        Self { process, port }
+        Self {
+            process,
+            port,
+            _temporary: temporary,
+        }
     }
 
     pub fn port(&self) -> u16 {
