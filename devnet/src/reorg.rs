@@ -1,10 +1,13 @@
 //! A reorganisation on demand: the last blocks are dropped for a longer chain of empty ones.
 //!
 //! The transactions of the dropped blocks go back to the pool, as in any reorganisation, and are
-//! put into the blocks to come.
+//! put into the blocks to come. The pool checks those that it had already, which may build on
+//! dropped ones, in the background; a block that came before that would throw them out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use codec::Encode;
 use futures::channel::oneshot;
 use sc_block_builder::BlockBuilderBuilder;
 use sc_consensus::{
@@ -16,9 +19,14 @@ use sp_blockchain::HeaderBackend;
 use sp_consensus::BlockOrigin;
 use sp_inherents::{CreateInherentDataProviders, InherentDataProvider};
 use sp_runtime::traits::Block as _;
+use sp_runtime::{Digest, DigestItem};
 
 use crate::clock::Clock;
 use crate::node::{BlockNumber, Client, Hash};
+
+/// How long the pool is given to check its transactions against the new chain. It checks a quarter
+/// of them, or 20, five times a second.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// Asks for a reorganisation.
 pub struct Reorganise {
@@ -38,7 +46,7 @@ pub struct Reorganised {
     pub new: Hash,
 }
 
-/// Replaces the last `depth` blocks by `depth + 1` empty ones.
+/// Replaces the last `depth` blocks by `depth + 1` empty ones, and waits until the pool has noticed.
 ///
 /// Finalized blocks are never dropped: an error says how many others there are.
 pub async fn reorganise(
@@ -58,8 +66,9 @@ pub async fn reorganise(
         .ok_or_else(|| Error::BlockNotFound(format!("{depth} below the best one")))?;
     let mut new = ancestor;
     for _ in 0..=depth {
-        new = append_empty(client, clock, new).await?;
+        new = append_empty(client, clock, new, chain.best_hash).await?;
     }
+    tokio::time::sleep(SETTLING).await;
     Ok(Reorganised {
         ancestor,
         old: chain.best_hash,
@@ -68,7 +77,15 @@ pub async fn reorganise(
 }
 
 /// Imports a block on top of `parent` that holds nothing but its time.
-async fn append_empty(client: &Arc<Client>, clock: &Clock, parent: Hash) -> Result<Hash, Error> {
+///
+/// Its header names the block that it replaces. The block would not differ from a dropped one if
+/// that was empty too and had the same time, as it has when blocks are made faster than time goes.
+async fn append_empty(
+    client: &Arc<Client>,
+    clock: &Clock,
+    parent: Hash,
+    replaced: Hash,
+) -> Result<Hash, Error> {
     let inherents = clock
         .create_inherent_data_providers(parent, ())
         .await
@@ -78,6 +95,9 @@ async fn append_empty(client: &Arc<Client>, clock: &Clock, parent: Hash) -> Resu
     let mut builder = BlockBuilderBuilder::new(&**client)
         .on_parent_block(parent)
         .fetch_parent_block_number(&**client)?
+        .with_inherent_digests(Digest {
+            logs: vec![DigestItem::Other(replaced.encode())],
+        })
         .build()?;
     for inherent in builder.create_inherents(inherents)? {
         builder.push(inherent)?;

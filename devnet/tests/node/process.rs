@@ -48,30 +48,32 @@ pub fn wait<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 impl Node {
     /// Starts a node and waits until it serves RPC.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut process = command(arguments)
-            .args(["--rpc-port", "0"])
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let temporary = tempfile::tempdir().unwrap();
+        let mut node = Self {
+            process: command(arguments)
+                .args(["--rpc-port", "0"])
+                .env("TMPDIR", temporary.path())
+                .spawn()
+                .unwrap(),
+            port: 0,
+            _temporary: temporary,
+        };
+        let mut log = BufReader::new(node.process.stderr.take().unwrap()).lines();
         let mut seen = String::new();
-        let port = loop {
+        while node.port == 0 {
             let Some(line) = log.next() else {
                 panic!("the node did not start:\n{seen}");
             };
             let line = line.unwrap();
             if let Some((_, address)) = line.split_once("JSON-RPC server: addr=127.0.0.1:") {
                 let digits = address.split(|c: char| !c.is_ascii_digit()).next();
-                break digits.unwrap().parse().unwrap();
+                node.port = digits.unwrap().parse().unwrap();
             }
             seen += &format!("{line}\n");
-        };
+        }
         // The node must not block on a full pipe.
         std::thread::spawn(move || log.for_each(drop));
-        Self {
-            process,
-            port,
-            _temporary: temporary,
-        }
+        node
     }
 
     pub fn port(&self) -> u16 {
