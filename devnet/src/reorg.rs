@@ -13,7 +13,7 @@ use sc_block_builder::BlockBuilderBuilder;
 use sc_consensus::{
     BlockImport, BlockImportParams, ForkChoiceStrategy, ImportResult, StateAction, StorageChanges,
 };
-use sc_consensus_manual_seal::Error;
+use sc_consensus_manual_seal::{Error, MANUAL_SEAL_ENGINE_ID};
 use serde::Serialize;
 use sp_blockchain::HeaderBackend;
 use sp_consensus::BlockOrigin;
@@ -96,7 +96,10 @@ async fn append_empty(
         .on_parent_block(parent)
         .fetch_parent_block_number(&**client)?
         .with_inherent_digests(Digest {
-            logs: vec![DigestItem::Other(replaced.encode())],
+            logs: vec![DigestItem::PreRuntime(
+                MANUAL_SEAL_ENGINE_ID,
+                replaced.encode(),
+            )],
         })
         .build()?;
     for inherent in builder.create_inherents(inherents)? {

@@ -137,6 +137,6 @@ fn binary() -> PathBuf {
     program(
         "LOCKSTEP_DEVNET",
         PathBuf::new,
-        "set LOCKSTEP_DEVNET to what `scripts/devnet --build` prints, as scripts/test does",
+        "set LOCKSTEP_DEVNET to what `scripts/devnet --build` prints, as scripts/test-live does",
     )
 }

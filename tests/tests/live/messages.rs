@@ -9,7 +9,6 @@ use lockstep_agent::keys::Signer;
 use lockstep_interface::escrow::{self, TaskRecord};
 use lockstep_interface::{dispute, stake, Attempt, Bounds, DisputeId, Message, TaskId, Terms};
 use lockstep_protocol::game::{Move, Side};
-use lockstep_protocol::player::FileId;
 use lockstep_protocol::rehearsal::sample::{run, SHAPES};
 use lockstep_protocol::rehearsal::{honest_challenger, honest_defender, Fault, Run};
 use lockstep_tests::games::name;
@@ -252,7 +251,7 @@ fn every_message_is_sent_and_measured() {
     scene.escrow(&bob(), 0, &escrow::TakeOwnership {});
 
     // A right result, with a demand that is answered.
-    let truth = run(SHAPES[0], None);
+    let truth = &run(SHAPES[0], None);
     let (job, attempt) = scene.committed(&charlie(), truth);
     let place = (0, 0, 0);
     let ask = demand(&job, attempt, truth, place);
@@ -294,7 +293,7 @@ fn every_message_is_sent_and_measured() {
         Fault::State { step: 20, slot: 0 },
     ];
     for fault in faults {
-        let liar = run(SHAPES[0], Some(fault));
+        let liar = &run(SHAPES[0], Some(fault));
         let (job, attempt) = scene.committed(&dave(), liar);
         let id = scene.dispute(&eve(), TERMS.bond, &open(&job, attempt, liar));
         scene.play(id, liar, truth);

@@ -110,12 +110,6 @@ impl World {
         }
     }
 
-    /// What `task show` says.
-    pub fn task(&self, task: TaskId) -> Value {
-        let id = task.to_string();
-        self.person("//Bob").json(&["task", "show", &id]).remove(0)
-    }
-
     /// Waits until `what` holds, and fails with everybody's log when it does not in time.
     pub fn wait(&self, patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
         let begin = Instant::now();
