@@ -164,17 +164,19 @@ impl Context {
         }
     }
 
-    /// A worker for whoever acts.
+    /// A worker for whoever acts, with a memory for this `purpose` alone, so that one account can
+    /// be several commands at once.
     ///
     /// # Errors
     /// When any of its parts cannot be had.
-    pub fn worker(&self) -> Result<Worker> {
+    pub fn worker(&self, purpose: &str) -> Result<Worker> {
         let signer = self.signer()?;
         let dir = self
             .settings
             .home
             .join("workers")
-            .join(address(&signer.account()));
+            .join(address(&signer.account()))
+            .join(purpose);
         Ok(Worker {
             contracts: self.contracts()?,
             store: self.store()?,

@@ -12,7 +12,7 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
     let mut appetite = context.settings.appetite;
     appetite.min_price = args.min_price.unwrap_or(appetite.min_price);
     appetite.top_up = args.top_up.unwrap_or(appetite.top_up);
-    let worker = context.worker()?;
+    let worker = context.worker("work")?;
     let mut solver = match args.cheat {
         Some(level) => Solver::cheat(
             worker.clone(),
@@ -42,7 +42,7 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
 /// `lockstep audit`.
 pub fn audit(context: &Context, args: &AuditArgs) -> Result<()> {
     let audit = args.audit.unwrap_or(context.settings.audit);
-    let worker = context.worker()?;
+    let worker = context.worker("audit")?;
     let mut challenger = Challenger::new(worker.clone(), audit);
     let role = "challenger";
     service::run(context, &worker, args.stay, role, |observer, ending| {
@@ -55,7 +55,7 @@ pub fn audit(context: &Context, args: &AuditArgs) -> Result<()> {
 
 /// `lockstep task watch`.
 pub fn watch(context: &Context, args: WatchArgs) -> Result<()> {
-    let worker = context.worker()?;
+    let worker = context.worker("watch")?;
     let mut submitter = Submitter::new(worker.clone(), args.prune);
     service::run(context, &worker, args.stay, "submitter", |_, _| {
         submitter.react()
@@ -64,7 +64,7 @@ pub fn watch(context: &Context, args: WatchArgs) -> Result<()> {
 
 /// `lockstep withdraw`: whatever any role would withdraw now.
 pub fn withdraw(context: &Context) -> Result<()> {
-    let worker = context.worker()?;
+    let worker = context.worker("withdraw")?;
     let mut submitter = Submitter::new(worker.clone(), false);
     service::finish(context, || submitter.react())?;
     let solver = Solver::new(worker.clone(), context.settings.appetite);

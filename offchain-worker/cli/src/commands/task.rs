@@ -109,7 +109,7 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
 
 fn submit(context: &Context, args: &SubmitArgs) -> Result<()> {
     let manifest = context.manifest(&args.task)?;
-    let worker = context.worker()?;
+    let worker = context.worker("submit")?;
     let workload = Workload::fetch(&worker.store, &manifest.spec()?)?;
     let terms = Terms {
         reward_floor: args.reward,
