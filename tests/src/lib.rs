@@ -7,7 +7,6 @@ pub mod books;
 pub mod games;
 pub mod gas;
 pub mod life;
-#[cfg(feature = "live")]
 pub mod live;
 pub mod programs;
 pub mod world;

@@ -3,6 +3,7 @@
 
 use lockstep_agent::run::workload::Workload;
 use lockstep_agent::store::Store;
+use lockstep_graph::lower::copy;
 use lockstep_protocol::eval::Blob;
 use lockstep_protocol::program::{Dim, Node, Source};
 use lockstep_protocol::random::Case;
@@ -93,34 +94,12 @@ fn a_constant_that_a_second_node_declares_with_another_length_is_refused() {
 
 /// Nodes that copy the state.
 fn identities(case: &Case) -> Vec<Node> {
-    use lockstep_protocol::encoding::Int;
-    use lockstep_protocol::program::{Access, Axis, Body, Form, Op};
-    let copy = |slot: usize| {
-        let node = &case.program.nodes[slot];
-        let (dtype, len) = (node.dtype(), node.len());
-        let read = Access {
-            node: slot as u32,
-            dtype,
-            len,
-            base: Int(0),
-            axes: vec![Axis {
-                form: Form::var(0),
-                extent: len,
-                stride: Int(1),
-            }],
-            fill: 0,
-        };
-        Node::Map(Body {
-            shape: node.shape(),
-            dtype,
-            index: vec![],
-            reads: vec![read],
-            values: vec![],
-            consts: vec![],
-            ops: vec![Op::Or(0, 0)],
-        })
-    };
-    (0..case.program.slots as usize).map(copy).collect()
+    let state = &case.program.nodes[..case.program.slots as usize];
+    state
+        .iter()
+        .zip(0..)
+        .map(|(node, n)| copy(node, n))
+        .collect()
 }
 
 #[test]

@@ -12,7 +12,7 @@
 pub mod logic;
 
 #[cfg(feature = "std")]
-pub use contract::DisputeRef;
+pub use contract::{Dispute, DisputeRef};
 
 /// Bytes of a dispute's record at its longest, which it occupies from the start.
 const DISPUTE_BYTES: usize = 568;

@@ -11,7 +11,7 @@
 pub mod logic;
 
 #[cfg(feature = "std")]
-pub use contract::EscrowRef;
+pub use contract::{Escrow, EscrowRef};
 
 /// Bytes of the settings at their longest, which they occupy from the start: otherwise an heir
 /// that takes ownership would be refunded the storage deposit of who offered it.

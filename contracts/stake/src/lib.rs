@@ -11,7 +11,7 @@
 pub mod logic;
 
 #[cfg(feature = "std")]
-pub use contract::StakeRef;
+pub use contract::{Stake, StakeRef};
 
 #[ink::contract]
 mod contract {

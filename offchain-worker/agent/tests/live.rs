@@ -2,7 +2,7 @@
 //! `scripts/devnet`:
 //!
 //! ```text
-//! LOCKSTEP_NODE_URL=ws://127.0.0.1:9944 cargo test -p lockstep-agent --features live-node --test live
+//! LOCKSTEP_NODE_URL=ws://127.0.0.1:9944 cargo test -p lockstep-agent --test live -- --ignored
 //! ```
 //!
 //! Each test uses accounts of its own, since others' transactions would disturb the sums.
@@ -10,7 +10,7 @@
 use lockstep_agent::chain::bundle::Bundles;
 use lockstep_agent::chain::contracts::{Contracts, Error as MessageError, STEPS};
 use lockstep_agent::chain::node::{Node, Options};
-use lockstep_agent::chain::{Call, Chain, Error, Estimate, Limits, Receipt, Weight};
+use lockstep_agent::chain::{Call, Chain, Error, Estimate, Limits, Receipt, Weight, UNIT};
 use lockstep_agent::keys::{Account, Signer};
 use lockstep_interface::{stake, Bounds, Message};
 use std::collections::BTreeSet;
@@ -65,9 +65,8 @@ fn limits(estimate: &Estimate) -> Limits {
     }
 }
 
-const UNIT: u128 = 1_000_000_000_000;
-
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn a_deployment_is_whole_and_is_skipped_when_it_is_there() {
     // Whatever the other tests need of Alice comes first.
     stake();
@@ -87,6 +86,7 @@ fn a_deployment_is_whole_and_is_skipped_when_it_is_there() {
 }
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn a_receipt_adds_up_to_the_last_unit() {
     let (node, bob) = (connect(), Signer::dev("Bob"));
     let call = message(stake(), 5 * UNIT, &stake::Deposit {});
@@ -129,6 +129,7 @@ fn a_receipt_adds_up_to_the_last_unit() {
 }
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn what_goes_wrong_in_a_block_is_said() {
     let (node, charlie) = (connect(), Signer::dev("Charlie"));
     let good = message(stake(), UNIT, &stake::Deposit {});
@@ -165,6 +166,7 @@ fn what_goes_wrong_in_a_block_is_said() {
 }
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn an_account_without_money_is_told_what_it_needs() {
     let node = connect();
     let name = format!("//{}", hex::encode(salt()));
@@ -184,6 +186,7 @@ fn an_account_without_money_is_told_what_it_needs() {
 }
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn one_account_sends_from_many_threads() {
     let (node, dave) = (connect(), Signer::dev("Dave"));
     let call = message(stake(), UNIT, &stake::Deposit {});
@@ -212,6 +215,7 @@ fn one_account_sends_from_many_threads() {
 }
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn two_processes_send_for_one_account() {
     let eve = Signer::dev("Eve");
     let call = message(stake(), UNIT, &stake::Deposit {});

@@ -5,10 +5,11 @@ mod support;
 
 use lockstep_agent::chain::bundle::Bundles;
 use lockstep_agent::chain::contracts::{Addresses, Contracts};
-use lockstep_agent::chain::embedded::{Clock, Embedded, UNIT};
-use lockstep_agent::chain::Chain;
+use lockstep_agent::chain::embedded::{Clock, Embedded};
+use lockstep_agent::chain::{Chain, UNIT};
 use lockstep_agent::keys::Signer;
 use lockstep_agent::local::Verdict;
+use lockstep_agent::pace::Pace;
 use lockstep_agent::roles::challenger::Audit;
 use lockstep_agent::roles::solver::{Appetite, Cheating, Skip};
 use lockstep_agent::roles::{
@@ -18,7 +19,7 @@ use lockstep_agent::run::fault::{Level, Place};
 use lockstep_agent::run::{self, workload::Workload};
 use lockstep_agent::store::Store;
 use lockstep_interface::escrow::{AttemptStatus, TaskStatus};
-use lockstep_interface::{dispute, Bounds, TaskId, Terms};
+use lockstep_interface::{dispute, Bounds, TaskId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ impl World {
         let store = support::store(&self.home("Bob"));
         let submitter = Submitter::new(self.worker("Bob"), true);
         submitter
-            .submit(workload, terms(), store.location())
+            .submit(workload, Pace::hours().terms, store.location())
             .unwrap()
             .0
     }
@@ -100,25 +101,6 @@ impl World {
     /// Everything there is, to see that nothing is made or lost.
     fn issuance(&self) -> u128 {
         self.chain().issuance().unwrap()
-    }
-}
-
-fn terms() -> Terms {
-    Terms {
-        reward_floor: 10 * UNIT,
-        reward_ceiling: 20 * UNIT,
-        stake: 100 * UNIT,
-        bond: 30 * UNIT,
-        demand_fee: UNIT,
-        ramp: HOUR,
-        open: 24 * HOUR,
-        work: 6 * HOUR,
-        audit: 24 * HOUR,
-        window: 24 * HOUR,
-        replay: HOUR / 60,
-        clock: 4 * HOUR,
-        increment: HOUR / 60,
-        min_blocks: 10,
     }
 }
 
@@ -172,7 +154,7 @@ fn a_solver_that_dies_after_every_move_is_paid() {
 
     world.chain().advance(25 * HOUR).unwrap();
     let done = until_quiet(|| world.solver().react(&mut Unobserved));
-    assert!(withdrawn(&done, Money::Reward) >= terms().reward_floor);
+    assert!(withdrawn(&done, Money::Reward) >= Pace::hours().terms.reward_floor);
     let done = until_quiet(|| Submitter::new(world.worker("Bob"), true).react());
     assert!(matches!(done.last(), Some(Action::Pruned { .. })));
     assert!(
@@ -267,7 +249,11 @@ fn every_kind_of_cheat_is_slashed_by_a_challenger_that_dies_after_every_move() {
     for level in levels {
         let (world, challenger, _) = catch(level, 3, Audit::Everything);
         assert!(withdrawn(&challenger, Money::Share) > 0, "{level}");
-        assert_eq!(withdrawn(&challenger, Money::Bond), terms().bond, "{level}");
+        assert_eq!(
+            withdrawn(&challenger, Money::Bond),
+            Pace::hours().terms.bond,
+            "{level}"
+        );
         let task = world.contracts().task(0).unwrap().unwrap();
         assert_eq!(
             task.status,
@@ -306,7 +292,9 @@ fn disputes_and_demands_that_nobody_ends_do_not_hold_up_the_share() {
         content: content.clone(),
         trace,
     };
-    contracts.dispute(&friend, terms().bond, &open).unwrap();
+    contracts
+        .dispute(&friend, Pace::hours().terms.bond, &open)
+        .unwrap();
     let demand = dispute::Demand {
         task,
         attempt: 1,
@@ -329,10 +317,10 @@ fn disputes_and_demands_that_nobody_ends_do_not_hold_up_the_share() {
     assert!(done
         .iter()
         .any(|a| matches!(a, Action::ExpiredDemand { .. })));
-    assert_eq!(withdrawn(&done, Money::Bond), terms().bond);
+    assert_eq!(withdrawn(&done, Money::Bond), Pace::hours().terms.bond);
     assert_eq!(
         withdrawn(&done, Money::Share),
-        terms().stake / 2 / 2,
+        Pace::hours().terms.stake / 2 / 2,
         "half of the winners' half"
     );
 }

@@ -92,6 +92,11 @@ pub enum Command {
     /// Get a trained model, and measure it.
     #[command(subcommand)]
     Result(ResultCommand),
+    /// Show the settled tasks that a task's first state comes from, back to initial weights.
+    Provenance {
+        /// Which task.
+        task: TaskId,
+    },
     /// Look inside.
     #[command(subcommand)]
     Inspect(InspectCommand),
@@ -206,6 +211,10 @@ pub enum TaskCommand {
     New {
         /// The recipe, a TOML file.
         recipe: PathBuf,
+        /// Go on where this settled task ended, instead of from initial weights. The recipe's
+        /// model and optimizer must be those of that task.
+        #[arg(long, value_name = "TASK")]
+        after: Option<TaskId>,
     },
     /// Offer a task that `task new` made.
     Submit(SubmitArgs),

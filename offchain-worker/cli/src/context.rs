@@ -2,8 +2,7 @@
 
 use crate::args::DeployArgs;
 use crate::deployment::Deployment;
-use crate::pace::short_bounds;
-use crate::recipe::{self, Made};
+use crate::recipe::Made;
 use crate::settings::Settings;
 use anyhow::{bail, Context as _, Result};
 use lockstep_agent::chain::bundle::Bundles;
@@ -13,6 +12,7 @@ use lockstep_agent::chain::node::{Node, Options};
 use lockstep_agent::chain::Chain;
 use lockstep_agent::keys::{address, Keyring, Signer, SECRET_VARIABLE};
 use lockstep_agent::local::Local;
+use lockstep_agent::pace::short_bounds;
 use lockstep_agent::roles::Worker;
 use lockstep_agent::store::Store;
 use lockstep_interface::Bounds;
@@ -186,12 +186,11 @@ impl Context {
         })
     }
 
-    /// Builds a recipe, puts its files into the store and remembers it.
+    /// Puts a built recipe's files into the store and remembers it.
     ///
     /// # Errors
-    /// When the recipe is refused or the store fails.
-    pub fn new_task(&self, path: &Path) -> Result<(Made, Manifest)> {
-        let made = recipe::make(path)?;
+    /// When the store fails or the manifest cannot be written.
+    pub fn remember(&self, path: &Path, made: &Made) -> Result<Manifest> {
         made.workload.publish(&self.store()?)?;
         let spec = &made.workload.spec;
         let manifest = Manifest {
@@ -213,7 +212,7 @@ impl Context {
         };
         let file = self.manifests().join(format!("{}.json", manifest.hash));
         write(&file, &serde_json::to_vec_pretty(&manifest)?)?;
-        Ok((made, manifest))
+        Ok(manifest)
     }
 
     /// The task that `task new` made under this name or the beginning of this hash.

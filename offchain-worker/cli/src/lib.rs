@@ -9,7 +9,6 @@ mod demo;
 mod deployment;
 mod exit;
 mod money;
-mod pace;
 mod recipe;
 mod screen;
 mod service;

@@ -1,12 +1,6 @@
 //! Amounts of money as people write them.
 
-use lockstep_interface::Balance;
-
-/// Digits after the point of a whole token.
-const DECIMALS: usize = 12;
-
-/// One token.
-pub const UNIT: Balance = 10u128.pow(DECIMALS as u32);
+use lockstep_agent::chain::{Balance, DECIMALS, UNIT};
 
 /// An amount in tokens, with as many digits as it needs: `12.5`.
 pub fn show(amount: Balance) -> String {

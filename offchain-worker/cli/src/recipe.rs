@@ -1,12 +1,13 @@
 //! Recipes on disk become tasks: the bridge between the model builder and the worker.
 
+use crate::commands::result::Outcome;
 use anyhow::{bail, Context, Result};
 use lockstep_agent::run::workload::{state_file, Workload};
 use lockstep_agent::run::Device;
 use lockstep_graph::recipe::{Pass, Recipe, Task};
 use lockstep_graph::{training::metric, Kind};
 use lockstep_protocol::eval::{Blob, Inputs};
-use lockstep_protocol::program::Program;
+use lockstep_protocol::program::{Node, Program};
 use lockstep_protocol::task::{Dataset, TaskSpec};
 use lockstep_protocol::Hash;
 use std::collections::BTreeMap;
@@ -19,6 +20,51 @@ pub struct Made {
     pub task: Task,
     /// What the worker runs.
     pub workload: Workload,
+}
+
+impl Made {
+    /// Starts from the end of another run instead of from initial weights.
+    ///
+    /// # Errors
+    /// When the state is not that of the same model and optimizer: slots of the same types in the
+    /// same order.
+    pub fn go_on_from(&mut self, outcome: &Outcome) -> Result<()> {
+        let Made { task, workload } = self;
+        let slots = &task.built.slots;
+        if outcome.state.len() != slots.len() {
+            bail!(
+                "its state has {} tensors, that of the recipe {}: use its model and optimizer",
+                outcome.state.len(),
+                slots.len()
+            );
+        }
+        let nodes = outcome.program.nodes.iter().zip(&workload.program.nodes);
+        for (slot, (theirs, ours)) in slots.iter().zip(nodes) {
+            if theirs != ours {
+                bail!(
+                    "its state holds {:?} {:?} where the recipe's holds {} as {:?} {:?}: use its \
+                     model and optimizer",
+                    theirs.dtype(),
+                    shape(theirs),
+                    slot.name,
+                    ours.dtype(),
+                    shape(ours)
+                );
+            }
+        }
+        workload.spec.genesis = state_hash(&outcome.state);
+        workload.genesis.clone_from(&outcome.state);
+        Ok(())
+    }
+}
+
+fn shape(node: &Node) -> Vec<u64> {
+    node.shape().iter().map(|dim| dim.0).collect()
+}
+
+fn state_hash(tensors: &[Vec<u8>]) -> Hash {
+    let tensors: Vec<&[u8]> = tensors.iter().map(Vec::as_slice).collect();
+    *blake3::hash(&state_file(&tensors)).as_bytes()
 }
 
 /// How a model did on held-out records.
@@ -59,12 +105,11 @@ pub fn make(path: &Path) -> Result<Made> {
 fn workload(task: &Task) -> Workload {
     let program = task.built.program.clone();
     let genesis = task.built.genesis();
-    let tensors: Vec<&[u8]> = genesis.iter().map(Vec::as_slice).collect();
     let spec = TaskSpec {
         program: program.root(),
         nodes: program.nodes.len() as u32,
         slots: program.slots,
-        genesis: *blake3::hash(&state_file(&tensors)).as_bytes(),
+        genesis: state_hash(&genesis),
         datasets: vec![Dataset {
             root: *blake3::hash(&task.train.bytes).as_bytes(),
             records: task.train.records,

@@ -250,12 +250,13 @@ fn named<T>(result: Result<T, String>, key: &str) -> Result<T> {
 mod tests {
     use super::*;
     use clap::Parser;
+    use lockstep_agent::chain::UNIT;
 
     #[test]
     fn the_template_is_a_settings_file() {
         let file: File = toml::from_str(TEMPLATE).unwrap();
         let appetite = appetite(&file.solver).unwrap();
-        assert_eq!(appetite.min_price, money::UNIT);
+        assert_eq!(appetite.min_price, UNIT);
         assert_eq!(file.challenger.audit.as_deref(), Some("all"));
     }
 

@@ -318,9 +318,9 @@ fn at(phase: Phase, claim: &Run) -> Scene {
     }
 }
 
-#[test]
-fn a_true_trace_cannot_be_opened_under_a_wrong_checkpoint() {
-    let scene = at(Phase::OpenSteps, blatant());
+/// At this phase of a dispute over `claim`, the honest defender's opening is not the claim's.
+fn the_truth_does_not_open(phase: Phase, claim: &Run) {
+    let scene = at(phase, claim);
     let game = scene.world.dispute(scene.id).game;
     let mv = player::defend(&game, &mut Own::new(honest()))
         .unwrap()
@@ -331,15 +331,13 @@ fn a_true_trace_cannot_be_opened_under_a_wrong_checkpoint() {
 }
 
 #[test]
+fn a_true_trace_cannot_be_opened_under_a_wrong_checkpoint() {
+    the_truth_does_not_open(Phase::OpenSteps, blatant());
+}
+
+#[test]
 fn a_true_fold_trace_cannot_be_opened_under_a_wrong_element() {
-    let scene = at(Phase::OpenFold, wrong());
-    let game = scene.world.dispute(scene.id).game;
-    let mv = player::defend(&game, &mut Own::new(honest()))
-        .unwrap()
-        .unwrap();
-    let refused = scene.world.make(scene.id, mv);
-    assert_eq!(refused, Err(Refusal::WrongLast));
-    scene.world.check_books();
+    the_truth_does_not_open(Phase::OpenFold, wrong());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn a_deployment_is_finished_when_it_is_run_again_and_can_be_checked() {
     let world = World::new(&["--seal", "instant"]);
     let alice = world.person("//Alice");
@@ -20,6 +21,7 @@ fn a_deployment_is_finished_when_it_is_run_again_and_can_be_checked() {
 }
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn a_secret_is_read_from_a_file_that_nobody_else_can_read() {
     let world = World::new(&["--seal", "instant"]);
     let dir = tempfile::tempdir().unwrap();
@@ -47,6 +49,7 @@ fn a_secret_is_read_from_a_file_that_nobody_else_can_read() {
 }
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn what_cannot_work_is_refused_with_advice() {
     let world = World::new(&["--seal", "instant"]);
     let refused = |person: &Person, line: &[&str], code: i32, advice: &str| {

@@ -1,10 +1,12 @@
 //! A submitter, two solvers and two challengers, each a process, on a chain with real time.
 
-use super::world::{World, UNIT};
+use super::world::World;
+use lockstep_agent::chain::UNIT;
 use lockstep_interface::escrow::TaskStatus;
 use std::time::Duration;
 
 #[test]
+#[ignore = "needs a live node: scripts/test-live"]
 fn honest_work_is_paid_and_a_cheat_is_slashed_between_processes() {
     let world = World::new(&["--block-time", "1s", "--finality-depth", "1"]);
     let [bob, charlie, dave, eve, ferdie] =

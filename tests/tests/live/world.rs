@@ -13,9 +13,6 @@ use std::time::{Duration, Instant};
 /// Everybody with money in the beginning.
 const EVERYBODY: [&str; 6] = ["Alice", "Bob", "Charlie", "Dave", "Eve", "Ferdie"];
 
-/// One token, in smallest units.
-pub const UNIT: Balance = 1_000_000_000_000;
-
 /// What a task offers, with times of seconds.
 pub const OFFER: [&str; 22] = [
     "--reward",

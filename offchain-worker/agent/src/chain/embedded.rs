@@ -3,7 +3,9 @@
 
 mod disk;
 
-use super::{Balance, Call, Chain, Error, Estimate, Event, Funds, Limits, Now, Receipt, Weight};
+use super::{
+    Balance, Call, Chain, Error, Estimate, Event, Funds, Limits, Now, Receipt, Weight, UNIT,
+};
 use crate::keys::{Account, Signer};
 use disk::{Disk, Image};
 use ink_sandbox::frame_support::dispatch::DispatchClass;
@@ -28,9 +30,6 @@ type Balances = pallet_balances::Pallet<Runtime>;
 type Timestamp = pallet_timestamp::Pallet<Runtime>;
 type Contracts = pallet_contracts::Pallet<Runtime>;
 type BlockWeights = <Runtime as frame_system::Config>::BlockWeights;
-
-/// One token, in smallest units.
-pub const UNIT: Balance = 1_000_000_000_000;
 
 /// What every development account owns in the beginning.
 pub const ENDOWMENT: Balance = 1_000_000 * UNIT;

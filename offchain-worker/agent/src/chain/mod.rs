@@ -20,6 +20,12 @@ use sp_core::hashing::blake2_256;
 /// The smallest units of the chain's money.
 pub type Balance = u128;
 
+/// Digits after the point of a whole token.
+pub const DECIMALS: usize = 12;
+
+/// One token.
+pub const UNIT: Balance = 10u128.pow(DECIMALS as u32);
+
 /// A point in the chain's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Now {

@@ -6,9 +6,10 @@
 use super::{measure, Patience, Table};
 use lockstep_engine::cpu::{Cpu, Options};
 use lockstep_engine::{Engine, Error, Job};
+use lockstep_graph::lower::copy;
 use lockstep_protocol::eval::Inputs;
-use lockstep_protocol::program::{Access, Axis, Body, Dim, Dtype, Form, Node, Program, Source};
-use lockstep_protocol::{encoding::Int, tree};
+use lockstep_protocol::program::{Dim, Dtype, Node, Program, Source};
+use lockstep_protocol::tree;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -64,36 +65,15 @@ pub fn run(sizes: &[usize], patience: Patience) -> Result<Report, Error> {
 /// A program that holds one tensor of `bytes` bytes.
 fn holding(bytes: usize) -> Job {
     let len = (bytes / 4) as u64;
-    let shape = vec![Dim(len)];
-    let dtype = Dtype::U32;
-    let itself = Access {
-        node: 0,
-        dtype,
-        len,
-        base: Int(0),
-        axes: vec![Axis {
-            form: Form::var(0),
-            extent: len,
-            stride: Int(1),
-        }],
-        fill: 0,
-    };
-    let copy = Body {
-        shape: shape.clone(),
-        dtype,
-        index: Vec::new(),
-        reads: vec![itself],
-        values: Vec::new(),
-        consts: Vec::new(),
-        ops: Vec::new(),
-    };
+    let state = Node::Source(Source::State {
+        shape: vec![Dim(len)],
+        dtype: Dtype::U32,
+    });
+    let copied = copy(&state, 0);
     Job {
         program: Arc::new(Program {
             slots: 1,
-            nodes: vec![
-                Node::Source(Source::State { shape, dtype }),
-                Node::Map(copy),
-            ],
+            nodes: vec![state, copied],
         }),
         inputs: Inputs::default(),
     }

@@ -1,15 +1,14 @@
 //! Many tasks and many disputes at once on one node, by the roles themselves, and what they take.
 
 use super::Table;
-use crate::money::UNIT;
-use crate::pace::short_bounds;
 use crate::recipe;
 use anyhow::{bail, Context, Result};
 use lockstep_agent::chain::bundle::Bundles;
 use lockstep_agent::chain::contracts::Contracts;
-use lockstep_agent::chain::{Chain, Receipt};
+use lockstep_agent::chain::{Chain, Receipt, UNIT};
 use lockstep_agent::keys::Signer;
 use lockstep_agent::local::Local;
+use lockstep_agent::pace::{short_bounds, Pace};
 use lockstep_agent::roles::challenger::Audit;
 use lockstep_agent::roles::solver::{Appetite, Cheating};
 use lockstep_agent::roles::{Action, Challenger, Error, Solver, Submitter, Unobserved, Worker};
@@ -50,22 +49,20 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long everything may take.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-const TERMS: Terms = Terms {
-    reward_floor: 10 * UNIT,
-    reward_ceiling: 20 * UNIT,
-    stake: 100 * UNIT,
-    bond: 30 * UNIT,
-    demand_fee: UNIT,
-    ramp: 600_000,
-    open: 7_200_000,
-    work: 600_000,
-    audit: 120_000,
-    window: 120_000,
-    replay: 10_000,
-    clock: 900_000,
-    increment: 20_000,
-    min_blocks: 2,
-};
+/// Many tasks share a few solvers and a chain, so everything is given more time.
+fn terms() -> Terms {
+    Terms {
+        ramp: 600_000,
+        open: 7_200_000,
+        work: 600_000,
+        audit: 120_000,
+        window: 120_000,
+        replay: 10_000,
+        clock: 900_000,
+        increment: 20_000,
+        ..Pace::seconds().terms
+    }
+}
 
 /// How much to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,7 +212,7 @@ impl Crowd {
         let store = self.dir.join("store").display().to_string();
         let offer = || -> Result<()> {
             while next.fetch_add(1, Ordering::Relaxed) < tasks {
-                let (_, receipt) = submitter.submit(workload, TERMS, &store)?;
+                let (_, receipt) = submitter.submit(workload, terms(), &store)?;
                 self.sent().note(&receipt);
             }
             Ok(())

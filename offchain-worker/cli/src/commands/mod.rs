@@ -4,6 +4,7 @@ mod bench;
 mod chain;
 mod inspect;
 mod keys;
+mod provenance;
 pub mod result;
 mod roles;
 mod stake;
@@ -43,6 +44,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Audit(args) => roles::audit(&context, &args),
         Command::Withdraw => roles::withdraw(&context),
         Command::Result(command) => result::run(&context, command),
+        Command::Provenance { task } => provenance::run(&context, task),
         Command::Inspect(command) => inspect::run(&context, command),
         Command::Chain(command) => chain::run(&context, command),
         Command::Bench(command) => bench::run(&context, command),

@@ -100,6 +100,23 @@ pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
     }
 }
 
+/// The final state of a task that is settled.
+///
+/// # Errors
+/// When it is not, or a file is missing or wrong.
+pub fn settled(context: &Context, task: TaskId) -> Result<Outcome> {
+    let contracts = context.contracts()?;
+    let (record, number) = latest_attempt(&contracts, task)?;
+    if record.status != TaskStatus::Settled {
+        bail!(
+            "task {task} is {:?}: wait until it is settled, its result may still be wrong",
+            record.status
+        );
+    }
+    let claim = claim(&contracts, task, number, &record)?;
+    final_state(&contracts, &context.store()?, task, &record, &claim)
+}
+
 /// A result as the chain knows it.
 pub struct Claim {
     /// Which attempt.

@@ -1,8 +1,8 @@
 use crate::args::{SubmitArgs, TaskCommand};
-use crate::commands::roles;
+use crate::commands::{result, roles};
 use crate::context::{Context, Manifest};
 use crate::money;
-use crate::recipe::{parameters, Made};
+use crate::recipe::{self, parameters, Made};
 use crate::screen::{bytes, count, print_json, short, Table};
 use crate::time;
 use anyhow::{bail, Context as _, Result};
@@ -19,8 +19,13 @@ use serde_json::{json, Value};
 /// `lockstep task`.
 pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
     match command {
-        TaskCommand::New { recipe } => {
-            let (made, manifest) = context.new_task(&recipe)?;
+        TaskCommand::New { recipe, after } => {
+            let mut made = recipe::make(&recipe)?;
+            if let Some(earlier) = after {
+                made.go_on_from(&result::settled(context, earlier)?)
+                    .with_context(|| format!("cannot go on where task {earlier} ended"))?;
+            }
+            let manifest = context.remember(&recipe, &made)?;
             new(context, &made, &manifest)
         }
         TaskCommand::Submit(args) => submit(context, &args),

@@ -1,16 +1,16 @@
 //! The chain, the contracts and the people of the demonstration.
 
 use super::{fresh_seed, Narrator};
-use crate::money::{self, UNIT};
-use crate::pace::Pace;
+use crate::money;
 use crate::time;
 use anyhow::Result;
 use lockstep_agent::chain::bundle::Bundles;
 use lockstep_agent::chain::contracts::Contracts;
 use lockstep_agent::chain::embedded::{Clock, Embedded};
-use lockstep_agent::chain::Chain;
+use lockstep_agent::chain::{Chain, UNIT};
 use lockstep_agent::keys::{address, Signer};
 use lockstep_agent::local::Local;
+use lockstep_agent::pace::Pace;
 use lockstep_agent::roles::solver::Appetite;
 use lockstep_agent::roles::Worker;
 use lockstep_agent::run::Device;

@@ -1,13 +1,13 @@
 //! What a service counts, in the text format of Prometheus.
 
-use crate::money::UNIT;
+use lockstep_agent::chain::UNIT;
 use lockstep_agent::roles::{Action, Error, Worker};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use std::sync::atomic::AtomicU64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,53 +34,27 @@ impl Metrics {
     pub fn new(role: &'static str) -> Metrics {
         let label = ("role".into(), role.into());
         let mut registry = Registry::with_prefix_and_labels("lockstep", [label].into_iter());
-        let mut metrics = Metrics {
-            actions: Family::default(),
-            errors: Family::default(),
-            steps: Counter::default(),
-            calldata: Counter::default(),
-            ref_time: Counter::default(),
-            withdrawn: Family::default(),
-            height: Gauge::default(),
-            time: Gauge::default(),
-            free: Gauge::default(),
-            registry: Registry::default(),
-        };
-        registry.register("actions", "What the role did", metrics.actions.clone());
-        registry.register("errors", "Looks that failed", metrics.errors.clone());
-        registry.register("steps", "Training steps computed", metrics.steps.clone());
-        registry.register(
-            "calldata_bytes",
-            "Bytes of messages sent to contracts",
-            metrics.calldata.clone(),
-        );
-        registry.register(
-            "ref_time_picoseconds",
-            "Weight of messages sent to contracts",
-            metrics.ref_time.clone(),
-        );
-        registry.register(
-            "withdrawn_tokens",
-            "Money that contracts paid out",
-            metrics.withdrawn.clone(),
-        );
-        registry.register(
-            "chain_height",
-            "Height that a message would see",
-            metrics.height.clone(),
-        );
-        registry.register(
-            "chain_time_seconds",
-            "The chain's clock, seconds since 1970",
-            metrics.time.clone(),
-        );
-        registry.register(
-            "free_tokens",
-            "What the account can spend",
-            metrics.free.clone(),
-        );
-        metrics.registry = registry;
-        metrics
+        let of = &mut registry;
+        Metrics {
+            actions: add(of, "actions", "What the role did"),
+            errors: add(of, "errors", "Looks that failed"),
+            steps: add(of, "steps", "Training steps computed"),
+            calldata: add(of, "calldata_bytes", "Bytes of messages sent to contracts"),
+            ref_time: add(
+                of,
+                "ref_time_picoseconds",
+                "Weight of messages sent to contracts",
+            ),
+            withdrawn: add(of, "withdrawn_tokens", "Money that contracts paid out"),
+            height: add(of, "chain_height", "Height that a message would see"),
+            time: add(
+                of,
+                "chain_time_seconds",
+                "The chain's clock, seconds since 1970",
+            ),
+            free: add(of, "free_tokens", "What the account can spend"),
+            registry,
+        }
     }
 
     /// The role did something.
@@ -136,4 +110,11 @@ impl Metrics {
         encode(&mut text, &self.registry).expect("a string takes everything");
         text
     }
+}
+
+/// A new metric, at zero.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }

@@ -13,6 +13,8 @@ mod lazy;
 mod place;
 mod reduce;
 
+pub use place::copy;
+
 use crate::{
     graph::{Graph, Op, State, Value},
     kernel::{

@@ -90,7 +90,8 @@ fn movable(nodes: &[Node], next: &[u32], live: &[bool]) -> Vec<Option<u32>> {
     next.iter().enumerate().map(last).collect()
 }
 
-fn copy(node: &Node, number: u32) -> Node {
+/// A map with the elements of `node`, whose number is `number`.
+pub fn copy(node: &Node, number: u32) -> Node {
     let shape = node.shape();
     let len = node.len();
     let extents: Vec<usize> = shape.iter().map(|d| d.0 as usize).collect();

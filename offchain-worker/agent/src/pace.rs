@@ -1,6 +1,6 @@
 //! How long everything takes: hours where work is real, seconds where people watch.
 
-use crate::money::UNIT;
+use crate::chain::UNIT;
 use lockstep_interface::{Bounds, Millis, Terms};
 
 const SECOND: Millis = 1_000;

@@ -1,52 +1,6 @@
-//! The command line as a person or a script uses it: one process for each command, a chain and
-//! artifacts in a folder.
+//! Every command by itself.
 
-use serde_json::Value;
-use std::path::Path;
-use std::process::{Command, Output};
-
-struct Home(tempfile::TempDir);
-
-impl Home {
-    fn new() -> Home {
-        Home(tempfile::tempdir().unwrap())
-    }
-
-    fn run(&self, line: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_lockstep"))
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-            .env_clear()
-            .env("HOME", self.0.path())
-            .args(["--home", self.0.path().to_str().unwrap(), "--threads", "1"])
-            .args(line)
-            .output()
-            .unwrap()
-    }
-
-    /// Standard output of a command that must succeed.
-    fn ok(&self, line: &[&str]) -> String {
-        let output = self.run(line);
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{line:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// The JSON lines of a command that must succeed.
-    fn json(&self, line: &[&str]) -> Vec<Value> {
-        let text = self.ok(&[&["--json"], line].concat());
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
-    /// The exit code and message of a command that must fail.
-    fn fails(&self, line: &[&str]) -> (i32, String) {
-        let output = self.run(line);
-        assert!(!output.status.success(), "{line:?} succeeded");
-        let code = output.status.code().unwrap();
-        (code, String::from_utf8_lossy(&output.stderr).into_owned())
-    }
-}
+use super::home::Home;
 
 #[test]
 fn a_task_goes_from_recipe_to_model_through_single_commands() {
@@ -77,7 +31,7 @@ fn a_task_goes_from_recipe_to_model_through_single_commands() {
     let last = audited.last().unwrap()["action"].as_str().unwrap();
     assert!(last.ends_with("right"), "{last}");
 
-    let model = home.0.path().join("model.safetensors");
+    let model = home.path().join("model.safetensors");
     let model = model.to_str().unwrap();
     home.ok(&[
         "--as", "me", "result", "download", "--task", "0", "-o", model,
@@ -112,6 +66,43 @@ fn a_task_goes_from_recipe_to_model_through_single_commands() {
 }
 
 #[test]
+fn a_training_goes_on_where_a_settled_task_ended() {
+    let home = Home::with_digits();
+    home.submit();
+    let again = ["task", "new", "examples/digits/mlp.toml", "--after", "0"];
+    let (_, message) = home.fails(&again);
+    assert!(message.contains("nobody has accepted"), "{message}");
+    home.json(&["--as", "//Charlie", "work", "--top-up", "100", "--once"]);
+    let (_, message) = home.fails(&again);
+    assert!(message.contains("wait until it is settled"), "{message}");
+    home.ok(&["chain", "advance", "3000"]);
+    home.json(&["--as", "//Charlie", "work", "--once"]);
+
+    let other = ["task", "new", "examples/digits/cnn.toml", "--after", "0"];
+    let (_, message) = home.fails(&other);
+    assert!(message.contains("its state"), "{message}");
+    let more = home.json(&again).remove(0);
+    let hash = more["hash"].as_str().unwrap();
+    home.json(&["--as", "//Bob", "task", "submit", hash]);
+    home.json(&["--as", "//Charlie", "work", "--top-up", "200", "--once"]);
+    let audited = home.json(&["--as", "//Eve", "audit", "--once"]);
+    let last = audited.last().unwrap()["action"].as_str().unwrap();
+    assert!(last.ends_with("right"), "{last}");
+
+    let links = home.json(&["provenance", "1"]).remove(0);
+    let tasks: Vec<_> = links.as_array().unwrap().iter().collect();
+    assert_eq!(tasks.len(), 2, "{links}");
+    assert_eq!(
+        (&tasks[0]["task"], &tasks[1]["task"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(tasks[0]["genesis"], tasks[1]["state"]);
+    assert_ne!(tasks[0]["genesis"], tasks[1]["genesis"]);
+    let score = &home.json(&["result", "evaluate", "--task", "1"])[0];
+    assert!(score["accuracy"].as_f64().unwrap() >= 0.95, "{score}");
+}
+
+#[test]
 fn failures_have_the_exit_codes_that_the_help_promises() {
     let home = Home::new();
     assert_eq!(home.fails(&["--no-such-flag"]).0, 2);
@@ -120,9 +111,9 @@ fn failures_have_the_exit_codes_that_the_help_promises() {
     assert_eq!(code, 1);
     assert!(message.contains("lockstep deploy"), "{message}");
     assert!(home.ok(&["--help"]).contains("Exit codes"));
-    std::fs::create_dir_all(home.0.path().join("chain")).unwrap();
+    std::fs::create_dir_all(home.path().join("chain")).unwrap();
     std::fs::write(
-        home.0.path().join("chain").join("state"),
+        home.path().join("chain").join("state"),
         b"nonsense of some length",
     )
     .unwrap();

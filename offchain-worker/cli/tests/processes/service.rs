@@ -1,57 +1,25 @@
 //! Roles as services: what they tell whoever watches them, and how they end.
-#![cfg(unix)]
 
+use super::home::Home;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Home(tempfile::TempDir);
+fn status(home: &Home, task: usize) -> String {
+    let listed = home.json(&["task", "list"]).remove(0);
+    listed[task]["status"].as_str().unwrap().to_owned()
+}
 
-impl Home {
-    fn new() -> Home {
-        let home = Home(tempfile::tempdir().unwrap());
-        home.json(&["--as", "//Alice", "deploy"]);
-        home.json(&["task", "new", "examples/digits/mlp.toml"]);
-        home
-    }
-
-    fn command(&self, line: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
-        command
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-            .env_clear()
-            .env("HOME", self.0.path())
-            .args(["--home", self.0.path().to_str().unwrap()])
-            .args(["--threads", "1", "--json"])
-            .args(line)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn json(&self, line: &[&str]) -> Vec<Value> {
-        let output = self.command(line).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{line:?}: {errors}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
-    fn submit(&self) {
-        self.json(&["--as", "//Bob", "task", "submit", "mlp"]);
-    }
-
-    fn status(&self, task: usize) -> String {
-        let listed = self.json(&["task", "list"]).remove(0);
-        listed[task]["status"].as_str().unwrap().to_owned()
-    }
+fn spawn(home: &Home, line: &[&str]) -> Child {
+    home.command(line)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn free_port() -> u16 {
@@ -87,7 +55,7 @@ fn signal(child: &Child, signal: i32) {
 
 #[test]
 fn a_service_shows_its_health_and_counts_what_it_does() {
-    let home = Home::new();
+    let home = Home::with_digits();
     home.submit();
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
@@ -102,8 +70,8 @@ fn a_service_shows_its_health_and_counts_what_it_does() {
         "--metrics",
         &address,
     ];
-    let mut service = home.command(&line).spawn().unwrap();
-    wait("the task is committed", || home.status(0) == "Committed");
+    let mut service = spawn(&home, &line);
+    wait("the task is committed", || status(&home, 0) == "Committed");
     wait("the service looks again", || {
         get(port, "/metrics")
             .is_some_and(|(_, text)| !text.contains("chain_height{role=\"solver\"} 0"))
@@ -138,7 +106,7 @@ fn a_service_shows_its_health_and_counts_what_it_does() {
 
 #[test]
 fn a_service_that_is_asked_to_stop_finishes_what_it_owes_and_begins_nothing() {
-    let home = Home::new();
+    let home = Home::with_digits();
     home.submit();
     home.submit();
     let line = [
@@ -150,18 +118,18 @@ fn a_service_that_is_asked_to_stop_finishes_what_it_owes_and_begins_nothing() {
         "--poll",
         "1",
     ];
-    let mut service = home.command(&line).spawn().unwrap();
-    wait("the first task is accepted", || home.status(0) != "Open");
+    let mut service = spawn(&home, &line);
+    wait("the first task is accepted", || status(&home, 0) != "Open");
     signal(&service, libc::SIGTERM);
     assert!(service.wait().unwrap().success());
-    let accepted = [home.status(0), home.status(1)];
+    let accepted = [status(&home, 0), status(&home, 1)];
     assert_eq!(accepted[0], "Committed", "the run is finished");
     assert_ne!(accepted[1], "Assigned", "nothing is left half done");
 }
 
 #[test]
 fn an_address_that_is_taken_is_refused() {
-    let home = Home::new();
+    let home = Home::with_digits();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let line = ["--as", "//Charlie", "work", "--metrics", &address];

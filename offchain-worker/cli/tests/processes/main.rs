@@ -1,0 +1,8 @@
+//! `lockstep` as a person or a script uses it: one process for each command.
+
+mod commands;
+mod home;
+#[cfg(unix)]
+mod kill;
+#[cfg(unix)]
+mod service;
