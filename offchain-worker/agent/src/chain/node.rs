@@ -53,7 +53,7 @@ pub struct Options {
     /// The hash of the network's first block; `None` takes the network of the first endpoint
     /// that answers.
     pub genesis: Option<Hash>,
-    /// How long the first connection may take.
+    /// How long it may take until some endpoint says which network it is on.
     pub connecting: Duration,
     /// How long one answer of one endpoint may take.
     pub request: Duration,

@@ -72,7 +72,8 @@ impl Network {
             options,
         };
         network.genesis = network.agree(until).await?;
-        network.start = network.refuse_other_chains(until).await?;
+        // A node that was just started compiles its runtime before it answers more.
+        network.start = network.refuse_other_chains(network.patience()).await?;
         Ok(network)
     }
 
