@@ -1,0 +1,194 @@
+//! What the pages of a column claim, checked before anything is allocated for them.
+//!
+//! A page's header says how long its bytes become and how many entries its dictionary has; a
+//! decoder makes room for both. Headers are structures in Thrift's compact protocol.
+
+use ::parquet::file::metadata::ColumnChunkMetaData;
+
+/// Bytes that a page may always become, and how many more for each byte that it takes.
+const UNPACKED: u64 = 1 << 24;
+const UNPACKED_PER_BYTE: u64 = 1 << 10;
+
+/// Wire types of fields.
+mod wire {
+    pub const STOP: u8 = 0;
+    pub const TRUE: u8 = 1;
+    pub const FALSE: u8 = 2;
+    pub const BYTE: u8 = 3;
+    pub const I16: u8 = 4;
+    pub const I64: u8 = 6;
+    pub const DOUBLE: u8 = 7;
+    pub const BINARY: u8 = 8;
+    pub const LIST: u8 = 9;
+    pub const SET: u8 = 10;
+    pub const STRUCT: u8 = 12;
+}
+
+/// Numbers of the fields of a page's header.
+mod field {
+    pub const UNPACKED: i16 = 2;
+    pub const PACKED: i16 = 3;
+    pub const DICTIONARY: i16 = 7;
+    pub const ENTRIES: i16 = 1;
+}
+
+/// How deep structures may lie in each other.
+const DEPTH: usize = 8;
+
+/// Refuses a column chunk that lies outside the file or whose pages claim more than they hold.
+pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<(), String> {
+    let start = chunk
+        .dictionary_page_offset()
+        .unwrap_or(chunk.data_page_offset());
+    let range = || {
+        let start = usize::try_from(start).ok()?;
+        let end = start.checked_add(usize::try_from(chunk.compressed_size()).ok()?)?;
+        file.get(start..end)
+    };
+    let mut rest = range().ok_or("its pages lie outside the file: the file is damaged")?;
+    while !rest.is_empty() {
+        let (page, after) =
+            Page::read(rest).ok_or("the header of a page is malformed: the file is damaged")?;
+        let allowed = UNPACKED + UNPACKED_PER_BYTE * page.packed as u64;
+        if page.unpacked as u64 > allowed || page.entries > page.unpacked {
+            return Err(format!(
+                "a page of {} bytes claims to hold {} bytes and {} dictionary entries: the file \
+                 is damaged",
+                page.packed, page.unpacked, page.entries
+            ));
+        }
+        rest = after
+            .get(page.packed as usize..)
+            .ok_or("a page is cut off: the file is damaged")?;
+    }
+    Ok(())
+}
+
+/// What a header claims.
+#[derive(Default)]
+struct Page {
+    packed: u32,
+    unpacked: u32,
+    entries: u32,
+}
+
+impl Page {
+    /// The header at the start of `bytes`, and what follows it.
+    fn read(bytes: &[u8]) -> Option<(Page, &[u8])> {
+        let mut page = Page::default();
+        let mut reader = Reader { rest: bytes };
+        let mut id = 0;
+        loop {
+            let wire = reader.field(&mut id)?;
+            match (id, wire) {
+                (_, wire::STOP) => return Some((page, reader.rest)),
+                (field::UNPACKED, _) => page.unpacked = reader.size()?,
+                (field::PACKED, _) => page.packed = reader.size()?,
+                (field::DICTIONARY, wire::STRUCT) => page.entries = reader.entries()?,
+                (_, wire) => reader.skip(wire, DEPTH)?,
+            }
+        }
+    }
+}
+
+/// Reads Thrift's compact protocol.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(byte)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= ((byte & 0x7f) as u64) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn zigzag(&mut self) -> Option<i64> {
+        let n = self.varint()?;
+        Some((n >> 1) as i64 ^ -((n & 1) as i64))
+    }
+
+    /// An i32 that is not negative.
+    fn size(&mut self) -> Option<u32> {
+        let n = i32::try_from(self.zigzag()?).ok()?;
+        u32::try_from(n).ok()
+    }
+
+    /// The wire type of the next field, whose number becomes `id`.
+    fn field(&mut self, id: &mut i16) -> Option<u8> {
+        let head = self.byte()?;
+        let wire = head & 0x0f;
+        if wire != wire::STOP {
+            *id = match head >> 4 {
+                0 => i16::try_from(self.zigzag()?).ok()?,
+                delta => id.checked_add(delta as i16)?,
+            };
+        }
+        Some(wire)
+    }
+
+    fn entries(&mut self) -> Option<u32> {
+        let (mut entries, mut id) = (0, 0);
+        loop {
+            let wire = self.field(&mut id)?;
+            match (id, wire) {
+                (_, wire::STOP) => return Some(entries),
+                (field::ENTRIES, _) => entries = self.size()?,
+                (_, wire) => self.skip(wire, DEPTH)?,
+            }
+        }
+    }
+
+    fn skip(&mut self, wire: u8, depth: usize) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        match wire {
+            wire::TRUE | wire::FALSE => Some(()),
+            wire::BYTE => self.byte().map(|_| ()),
+            wire::I16..=wire::I64 => self.varint().map(|_| ()),
+            wire::DOUBLE => self.take(8),
+            wire::BINARY => {
+                let len = self.varint()?;
+                self.take(len)
+            }
+            wire::LIST | wire::SET => {
+                let head = self.byte()?;
+                let len = match head >> 4 {
+                    15 => self.varint()?,
+                    len => len as u64,
+                };
+                let wire = head & 0x0f;
+                match wire {
+                    wire::TRUE | wire::FALSE => self.take(len),
+                    _ => (0..len).try_for_each(|_| self.skip(wire, depth)),
+                }
+            }
+            wire::STRUCT => {
+                let mut id = 0;
+                loop {
+                    match self.field(&mut id)? {
+                        wire::STOP => return Some(()),
+                        wire => self.skip(wire, depth)?,
+                    }
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn take(&mut self, len: u64) -> Option<()> {
+        self.rest = self.rest.get(usize::try_from(len).ok()?..)?;
+        Some(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Writers of the formats that the crate reads, and an allocator that counts.
+
+use parquet::{
+    basic::{Compression, ZstdLevel},
+    column::writer::ColumnWriter,
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    schema::parser::parse_message_type,
+};
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    collections::HashMap,
+    io::{Cursor, Write},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc,
+    },
+};
+
+/// The system's allocator, which remembers the largest request.
+pub struct Counting;
+
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+/// The largest allocation so far.
+pub fn largest_allocation() -> usize {
+    LARGEST.load(Ordering::Relaxed)
+}
+
+/// A `.npy` file.
+pub fn npy(descr: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|n| format!("{n}, ")).collect();
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
+    while (10 + header.len()) % 64 != 63 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let len = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &len[..], header.as_bytes(), data].concat()
+}
+
+/// A `.npz` file.
+pub fn npz(arrays: &[(&str, Vec<u8>)], packed: bool) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(vec![]));
+    let method = match packed {
+        true => zip::CompressionMethod::Deflated,
+        false => zip::CompressionMethod::Stored,
+    };
+    let options = zip::write::SimpleFileOptions::default().compression_method(method);
+    for (name, bytes) in arrays {
+        archive.start_file(format!("{name}.npy"), options).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+/// A `safetensors` file.
+pub fn safetensors(tensors: &[(&str, safetensors::Dtype, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+    let views: HashMap<&str, _> = tensors
+        .iter()
+        .map(|(name, dtype, shape, data)| {
+            let view = safetensors::tensor::TensorView::new(*dtype, shape.clone(), data);
+            (*name, view.unwrap())
+        })
+        .collect();
+    safetensors::serialize(views, &None).unwrap()
+}
+
+/// A Parquet file with the columns `x`, f64, `n`, i64 that may be missing, `flag`, and `list`,
+/// lists of f32.
+pub struct Table {
+    pub x: Vec<f64>,
+    pub n: Vec<Option<i64>>,
+    pub flag: Vec<bool>,
+    pub list: Vec<Vec<f32>>,
+}
+
+pub fn compressions() -> [Compression; 4] {
+    [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::ZSTD(ZstdLevel::default()),
+    ]
+}
+
+impl Table {
+    pub fn file(&self, compression: Compression) -> Vec<u8> {
+        let schema = "message schema {
+            required double x;
+            optional int64 n;
+            required boolean flag;
+            required group list (LIST) { repeated group list { required float element; } }
+        }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let properties = WriterProperties::builder().set_compression(compression);
+        let properties = Arc::new(properties.build());
+        let mut writer = SerializedFileWriter::new(vec![], schema, properties).unwrap();
+        // Two row groups.
+        let half = self.x.len() / 2;
+        for rows in [0..half, half..self.x.len()] {
+            let mut group = writer.next_row_group().unwrap();
+            while let Some(mut column) = group.next_column().unwrap() {
+                match column.untyped() {
+                    ColumnWriter::DoubleColumnWriter(w) => {
+                        w.write_batch(&self.x[rows.clone()], None, None).unwrap();
+                    }
+                    ColumnWriter::Int64ColumnWriter(w) => {
+                        let n = &self.n[rows.clone()];
+                        let levels: Vec<i16> = n.iter().map(|n| n.is_some() as i16).collect();
+                        let n: Vec<i64> = n.iter().flatten().copied().collect();
+                        w.write_batch(&n, Some(&levels), None).unwrap();
+                    }
+                    ColumnWriter::BoolColumnWriter(w) => {
+                        w.write_batch(&self.flag[rows.clone()], None, None).unwrap();
+                    }
+                    ColumnWriter::FloatColumnWriter(w) => {
+                        let lists = &self.list[rows.clone()];
+                        let (mut definitions, mut repetitions) = (vec![], vec![]);
+                        for list in lists {
+                            for k in 0..list.len().max(1) {
+                                definitions.push(!list.is_empty() as i16);
+                                repetitions.push((k > 0) as i16);
+                            }
+                        }
+                        w.write_batch(&lists.concat(), Some(&definitions), Some(&repetitions))
+                            .unwrap();
+                    }
+                    _ => unreachable!(),
+                }
+                column.close().unwrap();
+            }
+            group.close().unwrap();
+        }
+        writer.into_inner().unwrap()
+    }
+}
