@@ -1,63 +1,19 @@
-//! What is written is read back; what is damaged is refused, quickly and without great allocations.
+//! What is written is read back; what cannot be used is refused with its place.
 
 mod support;
 
-use lockstep_data::{Column, Dataset, Error, Field, Format, Kind, Layout, Source, Windows};
+use lockstep_data::{Dataset, Field, Format, Kind, Layout, Windows};
 use lockstep_protocol::program::Dtype;
 use proptest::prelude::*;
-use std::{path::Path, time::Instant};
-use support::{compressions, npy, npz, safetensors, Table};
-
-#[global_allocator]
-static ALLOCATOR: support::Counting = support::Counting;
-
-const CSV: Format = Format::Csv { delimiter: b',' };
-
-fn read(format: Format, bytes: &[u8], names: &[&str]) -> Result<Vec<Column>, Error> {
-    Source::new(Path::new("x"), format, bytes.to_vec()).columns(names)
-}
-
-fn bytes<const N: usize, T: Copy>(numbers: &[T], store: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-    numbers.iter().flat_map(|&x| store(x)).collect()
-}
-
-fn refused<T: std::fmt::Debug>(result: Result<T, Error>, parts: &[&str]) {
-    let message = result.unwrap_err().to_string();
-    for part in parts {
-        assert!(message.contains(part), "{part:?} is not in: {message}");
-    }
-}
-
-fn table(rows: usize) -> Table {
-    Table {
-        x: (0..rows).map(|k| k as f64 / 4.0).collect(),
-        n: (0..rows).map(|k| Some(k as i64 % 5)).collect(),
-        flag: (0..rows).map(|k| k % 3 == 0).collect(),
-        list: (0..rows).map(|k| vec![k as f32, -1.0]).collect(),
-    }
-}
-
-/// A sound file of each format, and a column of each.
-fn files() -> Vec<(Format, Vec<u8>, &'static str)> {
-    let data = bytes(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], f32::to_le_bytes);
-    let array = npy("<f4", &[3, 2], &data);
-    let tensor = ("a", ::safetensors::Dtype::F32, vec![3, 2], data);
-    let mut files = vec![
-        (Format::Npy, array.clone(), "x"),
-        (Format::Npz, npz(&[("a", array.clone())], false), "a"),
-        (Format::Npz, npz(&[("a", array)], true), "a"),
-        (Format::Safetensors, safetensors(&[tensor]), "a"),
-        (CSV, b"a,b\n1,2.5\n-3,4\n5e1,6\n".to_vec(), "a"),
-    ];
-    for compression in compressions() {
-        for name in ["x", "n", "flag", "list"] {
-            files.push((Format::Parquet, table(40).file(compression), name));
-        }
-    }
-    files
-}
+use std::path::Path;
+use support::{bytes, compressions, npy, npz, read, refused, safetensors, table, Table, CSV};
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn arrays_are_read_back(numbers in prop::collection::vec(any::<i32>(), 1..50), packed: bool) {
         let data = bytes(&numbers, i32::to_le_bytes);
@@ -101,67 +57,11 @@ proptest! {
         prop_assert_eq!(columns[2].encode(Dtype::U8).unwrap(), n);
         prop_assert_eq!(columns[3].rows(), rows);
     }
-
-    #[test]
-    fn damaged_files_never_panic_and_allocate_little(
-        which: prop::sample::Index,
-        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-        cut in prop::option::of(any::<prop::sample::Index>()),
-    ) {
-        let files = files();
-        let (format, file, name) = which.get(&files);
-        let mut file = file.clone();
-        for (at, bits) in flips {
-            let at = at.index(file.len());
-            file[at] ^= bits;
-        }
-        if let Some(cut) = cut {
-            file.truncate(cut.index(file.len()));
-        }
-        let source = Source::new(Path::new("x"), *format, file);
-        let _ = source.names();
-        if let Ok(columns) = source.columns(&[name]) {
-            for dtype in [Dtype::F32, Dtype::U8] {
-                let _ = columns[0].encode(dtype);
-            }
-        }
-        // No file here is longer than 4 KiB; a page of Parquet may claim 16 MiB.
-        let largest = support::largest_allocation();
-        prop_assert!(largest <= 24 << 20, "{} bytes", largest);
-    }
-}
-
-#[test]
-fn files_that_claim_more_than_they_hold_are_refused_at_once() {
-    let began = Instant::now();
-    let ten_gigabytes = npy("<f4", &[2_500_000_000], &[0; 900]);
-    refused(read(Format::Npy, &ten_gigabytes, &["x"]), &["truncated"]);
-    let archive = npz(&[("a", ten_gigabytes)], true);
-    refused(
-        read(Format::Npz, &archive, &["a"]),
-        &["column \"a\"", "truncated"],
-    );
-    let header = br#"{"a":{"dtype":"F32","shape":[2500000000],"data_offsets":[0,10000000000]}}"#;
-    let len = (header.len() as u64).to_le_bytes();
-    let tensors = [&len[..], header, &[0; 900]].concat();
-    refused(
-        read(Format::Safetensors, &tensors, &["a"]),
-        &["no whole safetensors"],
-    );
-    let header_only = [&(1u64 << 60).to_le_bytes()[..], header].concat();
-    refused(
-        read(Format::Safetensors, &header_only, &["a"]),
-        &["no whole safetensors"],
-    );
-    let overflow = npy("<f8", &[1 << 40, 1 << 40], &[0; 64]);
-    refused(read(Format::Npy, &overflow, &["x"]), &["truncated"]);
-    assert!(support::largest_allocation() < 64 << 20);
-    assert!(began.elapsed().as_secs_f64() < 1.0);
 }
 
 #[test]
 fn nearly_nothing_that_unpacks_to_very_many_equal_numbers_is_refused() {
-    let rows = 3 << 20;
+    let rows = 4 << 20;
     let table = Table {
         x: vec![0.5; rows],
         n: vec![Some(1); rows],
@@ -169,7 +69,7 @@ fn nearly_nothing_that_unpacks_to_very_many_equal_numbers_is_refused() {
         list: vec![vec![]; rows],
     };
     let file = table.file(compressions()[3]);
-    assert!(file.len() < 20_000, "{}", file.len());
+    assert!(file.len() < 64_000, "{}", file.len());
     refused(
         read(Format::Parquet, &file, &["x"]),
         &["column \"x\"", "nearly all of them equal"],
@@ -281,7 +181,7 @@ fn what_is_held_out_depends_on_the_number_of_rows_alone() {
             assert_eq!(number as u64, part.row(k as u64) * 10);
         }
     }
-    assert_eq!(rows(&test), [5, 9, 12, 18, 22, 24, 31, 33, 37, 39]);
+    assert_eq!(rows(&test), [1, 15, 16, 26, 27, 29, 43, 45, 47, 48]);
     let found = train.check(&layout, "a", |word| {
         (word == 20).then(|| "twenty".to_string())
     });

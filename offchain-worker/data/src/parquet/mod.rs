@@ -24,7 +24,7 @@ const BATCH: usize = 1 << 16;
 /// Numbers that a file may always hold, and how many more for each of its bytes. A run of equal
 /// numbers takes next to no space, so a small file can claim any number of rows.
 const NUMBERS: u64 = 1 << 20;
-const NUMBERS_PER_BYTE: u64 = 64;
+const NUMBERS_PER_BYTE: u64 = 32;
 
 fn open(place: &Place, bytes: &Bytes) -> Result<SerializedFileReader<Bytes>, Error> {
     SerializedFileReader::new(bytes.clone())

@@ -1,5 +1,7 @@
 //! Writers of the formats that the crate reads, and an allocator that counts.
+#![allow(dead_code)] // Every test uses a part of it.
 
+use lockstep_data::{Column, Error, Format, Source};
 use parquet::{
     basic::{Compression, ZstdLevel},
     column::writer::ColumnWriter,
@@ -10,6 +12,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     collections::HashMap,
     io::{Cursor, Write},
+    path::Path,
     sync::{
         atomic::{AtomicUsize, Ordering},
         Arc,
@@ -144,5 +147,32 @@ impl Table {
             group.close().unwrap();
         }
         writer.into_inner().unwrap()
+    }
+}
+
+pub const CSV: Format = Format::Csv { delimiter: b',' };
+
+pub fn read(format: Format, bytes: &[u8], names: &[&str]) -> Result<Vec<Column>, Error> {
+    Source::new(Path::new("x"), format, bytes.to_vec()).columns(names)
+}
+
+pub fn bytes<const N: usize, T: Copy>(numbers: &[T], store: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    numbers.iter().flat_map(|&x| store(x)).collect()
+}
+
+/// Asserts that the result is an error whose message holds every one of `parts`.
+pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>, parts: &[&str]) {
+    let message = result.unwrap_err().to_string();
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+pub fn table(rows: usize) -> Table {
+    Table {
+        x: (0..rows).map(|k| k as f64 / 4.0).collect(),
+        n: (0..rows).map(|k| Some(k as i64 % 5)).collect(),
+        flag: (0..rows).map(|k| k % 3 == 0).collect(),
+        list: (0..rows).map(|k| vec![k as f32, -1.0]).collect(),
     }
 }
