@@ -25,15 +25,13 @@
 //! let hidden = model.linear("hidden", x, 16, &Initial::kaiming(4));
 //! let hidden = model.graph.relu(hidden);
 //! let logits = model.linear("output", hidden, 3, &Initial::xavier(16, 3));
+//! let losses = model.graph.cross_entropy(logits, labels);
 //! let objective = Objective {
-//!     losses: model.graph.cross_entropy(logits, labels),
 //!     hits: Some(model.graph.hits(logits, labels)),
+//!     ..Objective::new(losses)
 //! };
-//! let training = Training {
-//!     optimizer: Optimizer::Sgd { momentum: 0.9, decay: 0.0 },
-//!     rates: Schedule::Cosine { end: 0.1 }.rates(0.1, 5, 100),
-//!     clip: None,
-//! };
+//! let optimizer = Optimizer::Sgd { momentum: 0.9, decay: 0.0 };
+//! let training = Training::new(optimizer, Schedule::Cosine { end: 0.1 }.rates(0.1, 5, 100));
 //! let built = model.train(objective, &training)?;
 //! // A moment and a value for each of four parameters, the mean loss, the mean accuracy.
 //! assert_eq!(built.program.slots, 10);
@@ -57,6 +55,7 @@ pub mod lower;
 mod model;
 mod norm;
 mod optimizer;
+mod pattern;
 mod pool;
 pub mod recipe;
 mod reduce;
@@ -71,8 +70,10 @@ pub use conv::Conv2d;
 pub use elementwise::broadcast_shape;
 pub use graph::{Field, Graph, State, Value};
 pub use initial::Initial;
+pub use loss::CrossEntropy;
 pub use model::{Model, Parameter};
 pub use optimizer::Optimizer;
+pub use pattern::Pattern;
 pub use pool::Pool2d;
 pub use schedule::Schedule;
-pub use training::{Objective, Training};
+pub use training::{Group, Objective, Training};

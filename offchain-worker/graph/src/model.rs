@@ -3,6 +3,7 @@
 use crate::{
     graph::{Graph, State, Value},
     initial::Initial,
+    pattern::Pattern,
 };
 use lockstep_protocol::program::Dtype;
 
@@ -30,6 +31,8 @@ pub struct Model {
     pub seed: u64,
     training: bool,
     parameters: Vec<Parameter>,
+    freezing: Vec<Pattern>,
+    constants: Vec<(String, Value)>,
     randomised: u32,
     dropouts: u32,
 }
@@ -42,6 +45,8 @@ impl Model {
             seed,
             training: true,
             parameters: vec![],
+            freezing: vec![],
+            constants: vec![],
             randomised: 0,
             dropouts: 0,
         }
@@ -60,16 +65,41 @@ impl Model {
         &self.parameters
     }
 
-    /// A new parameter. Parameters take the random domains 0, 1, 2, ... in order of declaration,
-    /// frozen ones included.
+    /// Lets parameters that are declared from now on and that a pattern names stay as they begin:
+    /// they become constants of the program.
+    pub fn freeze(&mut self, names: &[Pattern]) {
+        self.freezing.extend_from_slice(names);
+    }
+
+    /// A trained or frozen weight by its name.
+    pub fn weight(&self, name: &str) -> Option<Value> {
+        let trained = self.parameters.iter().map(|p| (&p.name, p.value));
+        let constants = self.constants.iter().map(|(name, value)| (name, *value));
+        let mut all = trained.chain(constants);
+        all.find(|(other, _)| *other == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The names of the weights that [`Model::freeze`] made constants.
+    pub fn frozen_names(&self) -> impl Iterator<Item = &str> {
+        self.constants.iter().map(|(name, _)| &name[..])
+    }
+
+    /// A new parameter, or a constant when its name is frozen. Parameters take the random domains
+    /// 0, 1, 2, ... in order of declaration, frozen ones included.
     ///
     /// # Panics
     /// When the name is taken.
     pub fn parameter(&mut self, name: &str, shape: &[usize], initial: &Initial) -> Value {
         assert!(
-            self.parameters.iter().all(|p| p.name != name),
+            self.weight(name).is_none(),
             "two parameters are called {name:?}"
         );
+        if self.freezing.iter().any(|pattern| pattern.matches(name)) {
+            let value = self.frozen(shape, initial);
+            self.constants.push((name.to_string(), value));
+            return value;
+        }
         let initial = self.elements(shape, initial);
         let (state, value) = self.graph.state(shape, Dtype::F32);
         self.parameters.push(Parameter {

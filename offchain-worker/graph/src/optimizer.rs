@@ -13,6 +13,19 @@ pub enum Optimizer {
         /// Decay of weights.
         decay: f32,
     },
+    /// Adam; the decay times the parameter is part of the gradient.
+    ///
+    /// D. P. Kingma, J. Ba: Adam: a method for stochastic optimization (ICLR 2015).
+    Adam {
+        /// Share of the first moment that a step keeps.
+        beta1: f32,
+        /// Share of the second moment that a step keeps.
+        beta2: f32,
+        /// Added to the root of the second moment.
+        epsilon: f32,
+        /// Decay of weights.
+        decay: f32,
+    },
     /// Adam with decoupled weight decay.
     ///
     /// I. Loshchilov, F. Hutter: Decoupled weight decay regularization (ICLR 2019).
@@ -40,7 +53,16 @@ impl Optimizer {
         match self {
             Optimizer::Sgd { momentum: 0.0, .. } => &[],
             Optimizer::Sgd { .. } => &["momentum"],
-            Optimizer::AdamW { .. } => &["mean", "variance"],
+            Optimizer::Adam { .. } | Optimizer::AdamW { .. } => &["mean", "variance"],
+        }
+    }
+
+    /// The decay of weights.
+    pub fn decay(&self) -> f32 {
+        match *self {
+            Optimizer::Sgd { decay, .. }
+            | Optimizer::Adam { decay, .. }
+            | Optimizer::AdamW { decay, .. } => decay,
         }
     }
 
@@ -50,15 +72,16 @@ impl Optimizer {
         let rate = graph.scheduled(rates);
         let corrections = match *self {
             Optimizer::Sgd { .. } => None,
-            Optimizer::AdamW { beta1, beta2, .. } => Some([beta1, beta2].map(|beta| {
-                let corrections = bias_corrections(beta, rates.len());
-                graph.scheduled(&corrections)
-            })),
+            Optimizer::Adam { beta1, beta2, .. } | Optimizer::AdamW { beta1, beta2, .. } => {
+                let corrections = [beta1, beta2].map(|beta| bias_corrections(beta, rates.len()));
+                Some(corrections.map(|table| graph.scheduled(&table)))
+            }
         };
         Scalars { rate, corrections }
     }
 
-    /// The parameter after the step and its moments after the step. Weights decay when `decays`.
+    /// The parameter after the step and its moments after the step. `decay` is the parameter's
+    /// own.
     pub(crate) fn update(
         &self,
         graph: &mut Graph,
@@ -66,51 +89,78 @@ impl Optimizer {
         parameter: Value,
         gradient: Value,
         moments: &[Value],
-        decays: bool,
+        decay: f32,
     ) -> (Value, Vec<Value>) {
-        match *self {
-            Optimizer::Sgd { momentum, decay } => {
-                let mut direction = gradient;
-                if decays && decay != 0.0 {
-                    let decay = graph.scalar(decay);
-                    direction = graph.fma(parameter, decay, gradient);
+        let decayed = |graph: &mut Graph, direction| match decay {
+            0.0 => direction,
+            decay => {
+                let decay = graph.scalar(decay);
+                graph.fma(parameter, decay, direction)
+            }
+        };
+        let (direction, moments) = match *self {
+            Optimizer::Sgd { momentum, .. } => {
+                let direction = decayed(graph, gradient);
+                match moments {
+                    [moment] => {
+                        let momentum = graph.scalar(momentum);
+                        let moment = graph.fma(*moment, momentum, direction);
+                        (moment, vec![moment])
+                    }
+                    _ => (direction, vec![]),
                 }
-                let mut after = vec![];
-                if let [moment] = moments {
-                    let momentum = graph.scalar(momentum);
-                    direction = graph.fma(*moment, momentum, direction);
-                    after.push(direction);
-                }
-                let rate = graph.neg(scalars.rate);
-                (graph.fma(rate, direction, parameter), after)
+            }
+            Optimizer::Adam {
+                beta1,
+                beta2,
+                epsilon,
+                ..
+            } => {
+                let gradient = decayed(graph, gradient);
+                scalars.adaptive(graph, gradient, moments, [beta1, beta2], epsilon)
             }
             Optimizer::AdamW {
                 beta1,
                 beta2,
                 epsilon,
-                decay,
+                ..
             } => {
-                let &[mean, variance] = moments else {
-                    unreachable!("a parameter under AdamW has two moments");
-                };
-                let mean = graph.average(mean, gradient, beta1);
-                let square = graph.mul(gradient, gradient);
-                let variance = graph.average(variance, square, beta2);
-                let [c1, c2] = scalars.corrections.expect("AdamW has bias corrections");
-                let numerator = graph.mul(mean, c1);
-                let unbiased = graph.mul(variance, c2);
-                let root = graph.sqrt(unbiased);
-                let epsilon = graph.scalar(epsilon);
-                let denominator = graph.add(root, epsilon);
-                let mut direction = graph.div(numerator, denominator);
-                if decays && decay != 0.0 {
-                    let decay = graph.scalar(decay);
-                    direction = graph.fma(parameter, decay, direction);
-                }
-                let rate = graph.neg(scalars.rate);
-                (graph.fma(rate, direction, parameter), vec![mean, variance])
+                let betas = [beta1, beta2];
+                let (direction, moments) =
+                    scalars.adaptive(graph, gradient, moments, betas, epsilon);
+                (decayed(graph, direction), moments)
             }
-        }
+        };
+        let rate = graph.neg(scalars.rate);
+        (graph.fma(rate, direction, parameter), moments)
+    }
+}
+
+impl Scalars {
+    /// The mean of gradients over the root of their mean square, both corrected for having begun
+    /// at 0; and the two moments.
+    fn adaptive(
+        &self,
+        graph: &mut Graph,
+        gradient: Value,
+        moments: &[Value],
+        [beta1, beta2]: [f32; 2],
+        epsilon: f32,
+    ) -> (Value, Vec<Value>) {
+        let &[mean, variance] = moments else {
+            unreachable!("a parameter under Adam has two moments");
+        };
+        let mean = graph.average(mean, gradient, beta1);
+        let square = graph.mul(gradient, gradient);
+        let variance = graph.average(variance, square, beta2);
+        let [c1, c2] = self.corrections.expect("Adam has bias corrections");
+        let numerator = graph.mul(mean, c1);
+        let unbiased = graph.mul(variance, c2);
+        let root = graph.sqrt(unbiased);
+        let epsilon = graph.scalar(epsilon);
+        let denominator = graph.add(root, epsilon);
+        let direction = graph.div(numerator, denominator);
+        (direction, vec![mean, variance])
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     lower::lower,
     model::{Model, Parameter},
     optimizer::Optimizer,
+    pattern::Pattern,
 };
 use lockstep_protocol::{program::Dtype, validate::Invalid};
 
@@ -18,21 +19,66 @@ pub mod metric {
     pub const LOSS: &str = "metric.loss";
     /// The running mean of the share of right answers in recent steps, f32.
     pub const ACCURACY: &str = "metric.accuracy";
-    /// In an evaluation: the sum of the losses of all records so far, f32.
+    /// In an evaluation: the sum of the losses of all answers so far, f32.
     pub const LOSS_SUM: &str = "metric.loss_sum";
     /// In an evaluation: right answers so far, u32.
     pub const CORRECT: &str = "metric.correct";
-    /// In an evaluation: records so far, u32.
+    /// In an evaluation: answers that count so far, u32; one a record unless records are sequences.
     pub const SEEN: &str = "metric.seen";
 }
 
-/// What a model is judged by, record by record.
+/// What a model is judged by, answer by answer: one answer for each record, or several.
 #[derive(Clone, Copy, Debug)]
 pub struct Objective {
-    /// The loss of each record, f32, shape `[batch]`.
+    /// The loss of each answer, f32, shape `[batch, ..]`.
     pub losses: Value,
-    /// 1 for each right answer, u32, shape `[batch]`; absent where answers are not right or wrong.
+    /// 1 for each right answer, u32, in the losses' shape; absent where answers are not right or
+    /// wrong.
     pub hits: Option<Value>,
+    /// 1 for each answer that counts, u32, in the losses' shape, where losses and hits of others
+    /// are 0; absent where all count.
+    pub counts: Option<Value>,
+}
+
+impl Objective {
+    /// Losses of answers that all count and are not right or wrong.
+    pub fn new(losses: Value) -> Objective {
+        Objective {
+            losses,
+            hits: None,
+            counts: None,
+        }
+    }
+
+    fn axes(&self, graph: &Graph) -> Vec<usize> {
+        (0..graph.shape(self.losses).len()).collect()
+    }
+
+    /// How many answers of the step count, u32.
+    fn seen(&self, graph: &mut Graph) -> Value {
+        match self.counts {
+            Some(counts) => {
+                let axes = self.axes(graph);
+                graph.sum(counts, &axes)
+            }
+            None => {
+                let answers: usize = graph.shape(self.losses).iter().product();
+                graph.word(answers as u32)
+            }
+        }
+    }
+
+    /// The mean of `x` over the answers that count; 0 when none does.
+    fn mean(&self, graph: &mut Graph, x: Value) -> Value {
+        let axes = self.axes(graph);
+        if self.counts.is_none() {
+            return graph.mean(x, &axes);
+        }
+        let (sum, seen) = (graph.sum(x, &axes), self.seen(graph));
+        let (seen, one) = (graph.to_f32(seen), graph.scalar(1.0));
+        let seen = graph.maximum(seen, one);
+        graph.div(sum, seen)
+    }
 }
 
 /// How a model is trained.
@@ -44,6 +90,40 @@ pub struct Training {
     pub rates: Vec<f32>,
     /// The greatest length of all gradients together as one vector; longer ones are scaled down.
     pub clip: Option<f32>,
+    /// Decays of parameters by their names; the first group that names a parameter counts.
+    pub groups: Vec<Group>,
+}
+
+/// Parameters that decay otherwise than the optimizer says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Their names.
+    pub names: Vec<Pattern>,
+    /// Their decay.
+    pub decay: f32,
+}
+
+impl Training {
+    /// Training without clipping and without groups.
+    pub fn new(optimizer: Optimizer, rates: Vec<f32>) -> Training {
+        Training {
+            optimizer,
+            rates,
+            clip: None,
+            groups: vec![],
+        }
+    }
+
+    /// The decay of a parameter. Those of one axis, biases and gains, do not decay unless a group
+    /// names them.
+    pub fn decay(&self, name: &str, shape: &[usize]) -> f32 {
+        let names = |group: &&Group| group.names.iter().any(|pattern| pattern.matches(name));
+        match self.groups.iter().find(names) {
+            Some(group) => group.decay,
+            None if shape.len() > 1 => self.optimizer.decay(),
+            None => 0.0,
+        }
+    }
 }
 
 /// State tensors and their values after the step, in slot order.
@@ -107,12 +187,11 @@ impl Slots {
 }
 
 impl Model {
-    /// The program of a training step that lowers the mean of the objective's losses.
+    /// The program of a training step that lowers the mean of the losses that count.
     ///
     /// For each parameter, its moments and then the parameter itself are slots; the metrics follow.
     /// A metric averages all steps while there are fewer than [`WINDOW`], then moves towards each
-    /// step's value by one part in [`WINDOW`]. Parameters of one axis, biases and gains, do not
-    /// decay.
+    /// step's value by one part in [`WINDOW`].
     ///
     /// # Errors
     /// When the step does not fit the limits of a program.
@@ -120,7 +199,7 @@ impl Model {
         let parameters = self.parameters().to_vec();
         let graph = &mut self.graph;
         let batch = graph.shape(objective.losses)[0];
-        let loss = graph.mean(objective.losses, &[0]);
+        let loss = objective.mean(graph, objective.losses);
         let values: Vec<Value> = parameters.iter().map(|p| p.value).collect();
         let mut gradients = graph.gradients(loss, &values);
         if let Some(longest) = training.clip {
@@ -138,9 +217,9 @@ impl Model {
                 .map(|_| graph.state(&shape, Dtype::F32))
                 .collect();
             let moments: Vec<Value> = old.iter().map(|&(_, value)| value).collect();
-            let decays = shape.len() > 1;
+            let decay = training.decay(&parameter.name, &shape);
             let (new, moments) =
-                optimizer.update(graph, &scalars, parameter.value, gradient, &moments, decays);
+                optimizer.update(graph, &scalars, parameter.value, gradient, &moments, decay);
             for ((name, old), new) in names.iter().zip(old).zip(moments) {
                 let name = format!("{}.{name}", parameter.name);
                 slots.push(graph, (name, Kind::Moment), old, new);
@@ -152,7 +231,7 @@ impl Model {
         });
         if let Some(hits) = objective.hits {
             let hits = graph.to_f32(hits);
-            let accuracy = graph.mean(hits, &[0]);
+            let accuracy = objective.mean(graph, hits);
             slots.metric(graph, metric::ACCURACY, Dtype::F32, |g, old| {
                 g.running_mean(old, accuracy)
             });
@@ -175,25 +254,29 @@ impl Model {
             slots.parameter(graph, parameter, parameter.value);
         }
         slots.metric(graph, metric::LOSS_SUM, Dtype::F32, |g, old| {
-            let sum = g.sum(objective.losses, &[0]);
+            let sum = g.sum(objective.losses, &objective.axes(g));
             g.add(old, sum)
         });
         if let Some(hits) = objective.hits {
             slots.metric(graph, metric::CORRECT, Dtype::U32, |g, old| {
-                let sum = g.sum(hits, &[0]);
+                let sum = g.sum(hits, &objective.axes(g));
                 g.int_add(old, sum)
             });
         }
         slots.metric(graph, metric::SEEN, Dtype::U32, |g, old| {
-            let batch = g.word(batch);
-            g.int_add(old, batch)
+            let seen = objective.seen(g);
+            g.int_add(old, seen)
         });
         slots.build(graph, batch)
     }
 }
 
 impl Graph {
-    /// Scales gradients so that together they are no longer than `longest`.
+    /// Scales gradients so that together they are no longer than `longest`, as PyTorch's
+    /// `clip_grad_norm_` does.
+    ///
+    /// R. Pascanu, T. Mikolov, Y. Bengio: On the difficulty of training recurrent neural networks
+    /// (ICML 2013).
     fn clip(&mut self, gradients: &mut [Value], longest: f32) {
         let mut total = self.scalar(0.0);
         for &gradient in gradients.iter() {

@@ -152,16 +152,12 @@ fn architecture(number: u32) -> Built {
         .graph
         .constant(&[batch], lockstep_protocol::program::Dtype::U8, labels);
     let losses = model.graph.cross_entropy(logits, labels);
-    let objective = Objective { losses, hits: None };
-    let training = Training {
-        optimizer: Optimizer::Sgd {
-            momentum: 0.0,
-            decay: 0.0,
-        },
-        rates: vec![1.0],
-        clip: None,
+    let optimizer = Optimizer::Sgd {
+        momentum: 0.0,
+        decay: 0.0,
     };
-    model.train(objective, &training).unwrap()
+    let training = Training::new(optimizer, vec![1.0]);
+    model.train(Objective::new(losses), &training).unwrap()
 }
 
 fn inputs(built: &Built) -> Inputs {

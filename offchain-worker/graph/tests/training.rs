@@ -4,7 +4,8 @@ mod support;
 
 use lockstep_graph::{
     training::{metric, WINDOW},
-    Built, Conv2d, Field, Initial, Kind, Model, Objective, Optimizer, Pool2d, Training, Value,
+    Built, Conv2d, Field, Group, Initial, Kind, Model, Objective, Optimizer, Pattern, Pool2d,
+    Training, Value,
 };
 use lockstep_protocol::{
     eval::{self, Blob, Inputs},
@@ -77,9 +78,10 @@ fn batch(model: &mut Model, shape: &[usize]) -> (Value, Value) {
 }
 
 fn objective(model: &mut Model, logits: Value, labels: Value) -> Objective {
+    let losses = model.graph.cross_entropy(logits, labels);
     Objective {
-        losses: model.graph.cross_entropy(logits, labels),
         hits: Some(model.graph.hits(logits, labels)),
+        ..Objective::new(losses)
     }
 }
 
@@ -257,12 +259,17 @@ fn initial(model: &Model) -> Vec<Tensor> {
 
 /// Trains a model in f64: its parameters with their moments, in slot order, then loss and share of
 /// right answers as running means.
-fn reference(model: Reference, training: &Training, steps: u32) -> Vec<Vec<f64>> {
+fn reference(
+    model: Reference,
+    training: &Training,
+    decay: &dyn Fn(usize, &Tensor) -> f32,
+    steps: u32,
+) -> Vec<Vec<f64>> {
     let mut parameters = model.parameters;
     let count = match training.optimizer {
         Optimizer::Sgd { momentum: 0.0, .. } => 0,
         Optimizer::Sgd { .. } => 1,
-        Optimizer::AdamW { .. } => 2,
+        Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 2,
     };
     let still = |p: &Tensor| vec![Tensor::zeros(&p.shape); count];
     let mut moments: Vec<Vec<Tensor>> = parameters.iter().map(still).collect();
@@ -279,14 +286,15 @@ fn reference(model: Reference, training: &Training, steps: u32) -> Vec<Vec<f64>>
         }
         let rate = training.rates.get(step as usize).or(training.rates.last());
         let rate = *rate.unwrap() as f64;
-        for ((p, g), m) in parameters.iter_mut().zip(&gradients).zip(&mut moments) {
-            let decays = (p.shape.len() > 1) as u8 as f64;
+        let slots = parameters.iter_mut().zip(&gradients).zip(&mut moments);
+        for (number, ((p, g), m)) in slots.enumerate() {
+            let decay = decay(number, p) as f64;
             for k in 0..p.data.len() {
                 let (x, g) = (p.data[k], g.data[k]);
                 p.data[k] -= rate
                     * match training.optimizer {
-                        Optimizer::Sgd { momentum, decay } => {
-                            let g = g + decay as f64 * decays * x;
+                        Optimizer::Sgd { momentum, .. } => {
+                            let g = g + decay * x;
                             match &mut m[..] {
                                 [m] => {
                                     m.data[k] = momentum as f64 * m.data[k] + g;
@@ -295,19 +303,28 @@ fn reference(model: Reference, training: &Training, steps: u32) -> Vec<Vec<f64>>
                                 _ => g,
                             }
                         }
-                        Optimizer::AdamW {
+                        Optimizer::Adam {
                             beta1,
                             beta2,
                             epsilon,
-                            decay,
+                            ..
+                        }
+                        | Optimizer::AdamW {
+                            beta1,
+                            beta2,
+                            epsilon,
+                            ..
                         } => {
+                            let coupled = matches!(training.optimizer, Optimizer::Adam { .. });
+                            let g = if coupled { g + decay * x } else { g };
                             let (b1, b2) = (beta1 as f64, beta2 as f64);
                             m[0].data[k] = b1 * m[0].data[k] + (1.0 - b1) * g;
                             m[1].data[k] = b2 * m[1].data[k] + (1.0 - b2) * g * g;
                             let t = step as i32 + 1;
                             let mean = m[0].data[k] / (1.0 - b1.powi(t));
                             let variance = m[1].data[k] / (1.0 - b2.powi(t));
-                            mean / (variance.sqrt() + epsilon as f64) + decay as f64 * decays * x
+                            let direction = mean / (variance.sqrt() + epsilon as f64);
+                            direction + if coupled { 0.0 } else { decay * x }
                         }
                     };
             }
@@ -321,9 +338,23 @@ fn reference(model: Reference, training: &Training, steps: u32) -> Vec<Vec<f64>>
 }
 
 fn check(make: fn(&Training) -> (Built, Reference), training: &Training, steps: u32) {
+    let decay = |_, p: &Tensor| match p.shape.len() {
+        1 => 0.0,
+        _ => training.optimizer.decay(),
+    };
+    check_decay(make, training, &decay, steps);
+}
+
+/// As [`check`], with the decay of every parameter by its number.
+fn check_decay(
+    make: fn(&Training) -> (Built, Reference),
+    training: &Training,
+    decay: &dyn Fn(usize, &Tensor) -> f32,
+    steps: u32,
+) {
     let (built, model) = make(training);
     let state = run(&built, built.genesis(), steps);
-    let want = reference(model, training, steps);
+    let want = reference(model, training, decay, steps);
     assert_eq!(state.len(), want.len());
     for ((slot, bytes), want) in built.slots.iter().zip(&state).zip(want) {
         let shape = [want.len()];
@@ -349,6 +380,12 @@ fn optimizers() -> Vec<Optimizer> {
             momentum: 0.9,
             decay: 0.05,
         },
+        Optimizer::Adam {
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-3,
+            decay: 0.1,
+        },
         Optimizer::AdamW {
             beta1: 0.9,
             beta2: 0.99,
@@ -372,9 +409,8 @@ fn a_perceptron_trains_like_its_reference_under_every_optimizer() {
             check(
                 perceptron,
                 &Training {
-                    optimizer,
-                    rates,
                     clip,
+                    ..Training::new(optimizer, rates)
                 },
                 5,
             );
@@ -390,9 +426,8 @@ fn a_convolutional_network_trains_like_its_reference_under_every_optimizer() {
             check(
                 convolutional,
                 &Training {
-                    optimizer,
-                    rates,
                     clip,
+                    ..Training::new(optimizer, rates)
                 },
                 3,
             );
@@ -401,16 +436,77 @@ fn a_convolutional_network_trains_like_its_reference_under_every_optimizer() {
 }
 
 #[test]
+fn the_first_group_that_names_a_parameter_gives_its_decay() {
+    let group = |names: &[&str], decay| Group {
+        names: names.iter().map(|&name| Pattern::new(name)).collect(),
+        decay,
+    };
+    for optimizer in optimizers() {
+        let training = Training {
+            groups: vec![
+                group(&["nothing", "*.bias"], 0.3),
+                group(&["first.*"], 0.0),
+                group(&["first.weight"], 9.0),
+            ],
+            ..Training::new(optimizer, vec![0.1, 0.05, 0.2])
+        };
+        // first.weight, first.bias, second.weight, second.bias
+        let decays = [0.0, 0.3, optimizer.decay(), 0.3];
+        check_decay(perceptron, &training, &|k, _| decays[k], 3);
+    }
+}
+
+#[test]
+fn frozen_parameters_are_constants_that_begin_as_they_would_have() {
+    let build = |names: &[&str]| {
+        let mut model = Model::training(SEED);
+        let names: Vec<Pattern> = names.iter().map(|&name| Pattern::new(name)).collect();
+        model.freeze(&names);
+        let (image, labels) = batch(&mut model, &[PIXELS]);
+        let hidden = model.linear("first", image, 5, &Initial::kaiming(PIXELS));
+        let logits = model.linear("second", hidden, CLASSES, &Initial::kaiming(5));
+        assert_eq!(model.frozen_names().count(), 3 * names.len().min(1));
+        assert!(model.weight("first.bias").is_some() && model.weight("third.bias").is_none());
+        let objective = objective(&mut model, logits, labels);
+        let optimizer = Optimizer::Sgd {
+            momentum: 0.0,
+            decay: 0.0,
+        };
+        let training = Training::new(optimizer, vec![0.1]);
+        model.train(objective, &training).unwrap()
+    };
+    let (all, some) = (build(&[]), build(&["first.*", "*.bias"]));
+    let names = |built: &Built| {
+        built
+            .slots
+            .iter()
+            .map(|s| s.name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&some),
+        ["second.weight", metric::LOSS, metric::ACCURACY]
+    );
+    let last = |built: &Built| {
+        built.slots[built.slot("second.weight").unwrap()]
+            .genesis
+            .clone()
+    };
+    assert_eq!(last(&some), last(&all));
+    let first = &all.slots[all.slot("first.weight").unwrap()].genesis;
+    assert!(some.constants.values().any(|bytes| bytes == first));
+    let (one, other) = (run(&all, all.genesis(), 1), run(&some, some.genesis(), 1));
+    let loss = |built: &Built, state: &[Vec<u8>]| state[built.slot(metric::LOSS).unwrap()].clone();
+    assert_eq!(loss(&all, &one), loss(&some, &other));
+}
+
+#[test]
 fn a_clip_that_nothing_reaches_changes_nothing() {
     let optimizer = Optimizer::Sgd {
         momentum: 0.0,
         decay: 0.0,
     };
-    let plain = Training {
-        optimizer,
-        rates: vec![0.1; 3],
-        clip: None,
-    };
+    let plain = Training::new(optimizer, vec![0.1; 3]);
     let clipped = Training {
         clip: Some(1e6),
         ..plain.clone()
@@ -428,15 +524,8 @@ fn metrics_forget_after_the_window_and_the_last_rate_holds_after_the_schedule() 
         momentum: 0.0,
         decay: 0.0,
     };
-    check(
-        perceptron,
-        &Training {
-            optimizer,
-            rates: vec![0.3, 0.1],
-            clip: None,
-        },
-        WINDOW + 20,
-    );
+    let training = Training::new(optimizer, vec![0.3, 0.1]);
+    check(perceptron, &training, WINDOW + 20);
 }
 
 #[test]
@@ -485,11 +574,7 @@ fn a_state_of_another_model_is_not_adopted() {
         momentum: 0.9,
         decay: 0.0,
     };
-    let training = Training {
-        optimizer,
-        rates: vec![0.1],
-        clip: None,
-    };
+    let training = Training::new(optimizer, vec![0.1]);
     let (mlp, _) = perceptron(&training);
     let (cnn, _) = convolutional(&training);
     let error = cnn.adopt(&mlp.slots, &mlp.genesis()).unwrap_err();

@@ -88,16 +88,16 @@ fn language_model() -> (Built, Vec<u8>) {
     let logits = model.linear("head", x, WORDS, &Initial::xavier(WIDTH, WORDS));
     let next = model.graph.reshape(next, &[BATCH * LENGTH]);
     let losses = model.graph.cross_entropy(logits, next);
-    let hits = Some(model.graph.hits(logits, next));
-    let training = Training {
-        optimizer: Optimizer::Sgd {
-            momentum: 0.0,
-            decay: 0.0,
-        },
-        rates: vec![1.0],
-        clip: None,
+    let objective = Objective {
+        hits: Some(model.graph.hits(logits, next)),
+        ..Objective::new(losses)
     };
-    let built = model.train(Objective { losses, hits }, &training).unwrap();
+    let optimizer = Optimizer::Sgd {
+        momentum: 0.0,
+        decay: 0.0,
+    };
+    let training = Training::new(optimizer, vec![1.0]);
+    let built = model.train(objective, &training).unwrap();
     let texts = Tensor::random(&[7 * 2 * LENGTH], 0.0, WORDS as f64, 1);
     (built, texts.data.iter().map(|&x| x as u8).collect())
 }

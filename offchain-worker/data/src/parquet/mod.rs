@@ -17,6 +17,7 @@ use ::parquet::{
     schema::types::ColumnDescriptor,
 };
 use bytes::Bytes;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 
 /// Rows that are decoded at a time.
 const BATCH: usize = 1 << 16;
@@ -164,13 +165,13 @@ impl<'a> Decoded<'a> {
             definitions.clear();
             repetitions.clear();
             values.clear();
-            let (records, read, levels) = reader
-                .read_records(
-                    BATCH,
-                    Some(&mut definitions),
-                    Some(&mut repetitions),
-                    &mut values,
-                )
+            let read = AssertUnwindSafe(|| {
+                let levels = (Some(&mut definitions), Some(&mut repetitions));
+                reader.read_records(BATCH, levels.0, levels.1, &mut values)
+            });
+            // The decoder panics on some damaged pages; nothing it has touched is used then.
+            let (records, read, levels) = catch_unwind(read)
+                .map_err(|_| self.place.refuse("a page is malformed: the file is damaged"))?
                 .map_err(|error| self.place.refuse(format!("it cannot be read: {error}")))?;
             if records == 0 && levels == 0 {
                 return Ok(());

@@ -24,13 +24,22 @@ mod wire {
     pub const STRUCT: u8 = 12;
 }
 
-/// Numbers of the fields of a page's header.
+/// Numbers of the fields of a page's header, and of the fields inside them.
 mod field {
     pub const UNPACKED: i16 = 2;
     pub const PACKED: i16 = 3;
+    pub const DATA: i16 = 5;
+    pub const DATA_ENCODING: i16 = 2;
     pub const DICTIONARY: i16 = 7;
-    pub const ENTRIES: i16 = 1;
+    pub const DICTIONARY_ENTRIES: i16 = 1;
+    pub const DATA_V2: i16 = 8;
+    pub const DATA_V2_ENCODING: i16 = 4;
 }
+
+/// Encodings of numbers without a dictionary: PLAIN, RLE, DELTA_BINARY_PACKED.
+const PLAIN: [u32; 3] = [0, 3, 5];
+/// Encodings of numbers with one: PLAIN_DICTIONARY, RLE_DICTIONARY.
+const DICTIONARY: [u32; 2] = [2, 8];
 
 /// How deep structures may lie in each other.
 const DEPTH: usize = 8;
@@ -46,6 +55,7 @@ pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<(), Stri
         file.get(start..end)
     };
     let mut rest = range().ok_or("its pages lie outside the file: the file is damaged")?;
+    let mut dictionary = false;
     while !rest.is_empty() {
         let (page, after) =
             Page::read(rest).ok_or("the header of a page is malformed: the file is damaged")?;
@@ -56,6 +66,23 @@ pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<(), Stri
                  is damaged",
                 page.packed, page.unpacked, page.entries
             ));
+        }
+        match (page.dictionary, page.encoding) {
+            (true, _) => dictionary = true,
+            (false, encoding) if PLAIN.contains(&encoding) => {}
+            (false, encoding) if DICTIONARY.contains(&encoding) => {
+                if !dictionary {
+                    return Err(
+                        "a page needs a dictionary that is not there: the file is damaged".into(),
+                    );
+                }
+            }
+            (false, encoding) => {
+                return Err(format!(
+                    "a page has encoding {encoding}: store the column plainly, with a dictionary or \
+                     with deltas"
+                ));
+            }
         }
         rest = after
             .get(page.packed as usize..)
@@ -69,7 +96,11 @@ pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<(), Stri
 struct Page {
     packed: u32,
     unpacked: u32,
+    /// Whether it is a dictionary, and its entries.
+    dictionary: bool,
     entries: u32,
+    /// Encoding of data.
+    encoding: u32,
 }
 
 impl Page {
@@ -84,7 +115,16 @@ impl Page {
                 (_, wire::STOP) => return Some((page, reader.rest)),
                 (field::UNPACKED, _) => page.unpacked = reader.size()?,
                 (field::PACKED, _) => page.packed = reader.size()?,
-                (field::DICTIONARY, wire::STRUCT) => page.entries = reader.entries()?,
+                (field::DICTIONARY, wire::STRUCT) => {
+                    page.dictionary = true;
+                    page.entries = reader.within(field::DICTIONARY_ENTRIES)?;
+                }
+                (field::DATA, wire::STRUCT) => {
+                    page.encoding = reader.within(field::DATA_ENCODING)?;
+                }
+                (field::DATA_V2, wire::STRUCT) => {
+                    page.encoding = reader.within(field::DATA_V2_ENCODING)?;
+                }
                 (_, wire) => reader.skip(wire, DEPTH)?,
             }
         }
@@ -139,14 +179,15 @@ impl Reader<'_> {
         Some(wire)
     }
 
-    fn entries(&mut self) -> Option<u32> {
-        let (mut entries, mut id) = (0, 0);
+    /// An i32 that is field `wanted` of a structure, 0 when the structure lacks it.
+    fn within(&mut self, wanted: i16) -> Option<u32> {
+        let (mut found, mut id) = (0, 0);
         loop {
             let wire = self.field(&mut id)?;
-            match (id, wire) {
-                (_, wire::STOP) => return Some(entries),
-                (field::ENTRIES, _) => entries = self.size()?,
-                (_, wire) => self.skip(wire, DEPTH)?,
+            match wire {
+                wire::STOP => return Some(found),
+                _ if id == wanted => found = self.size()?,
+                wire => self.skip(wire, DEPTH)?,
             }
         }
     }

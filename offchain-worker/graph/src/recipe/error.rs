@@ -27,6 +27,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Data cannot be read or used.
+    #[error("{place}: {source}")]
+    Data {
+        /// The key that names the data.
+        place: String,
+        /// Which file, column and row, and why.
+        source: lockstep_data::Error,
+    },
     /// The program is beyond the limits of the format.
     #[error("the model is too large for a program: {0}")]
     Program(#[from] Invalid),
@@ -37,6 +45,14 @@ impl Error {
         Error::Refused {
             place: place.to_string(),
             problem: problem.into(),
+        }
+    }
+
+    /// Puts the key that names the data in front of why it is refused.
+    pub(super) fn data(place: &str) -> impl FnOnce(lockstep_data::Error) -> Error + use<'_> {
+        move |source| Error::Data {
+            place: place.to_string(),
+            source,
         }
     }
 }

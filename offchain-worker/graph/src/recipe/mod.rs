@@ -62,21 +62,27 @@
 
 mod data;
 mod error;
+mod inputs;
 mod layer;
+mod loss;
 mod sections;
 
-pub use data::{Data, Dataset, Dtype, Field};
+pub use data::{Columns, Data, Dtype, Field, Files, Tokens};
 pub use error::Error;
 pub use layer::{Layer, Size, Start};
-pub use sections::{Decline, Evaluation, Loss, Optimizer, Schedule, Train};
+pub use lockstep_data::Dataset;
+pub use loss::Loss;
+pub use sections::{Decline, Evaluation, Group, Optimizer, Schedule, Train};
 
 use crate::{
     built::Built,
     model::Model,
+    pattern::Pattern,
     training::{Objective, Training},
 };
-use data::Inputs;
+use data::Records;
 use error::refuse;
+use inputs::{Inputs, Rule};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -95,6 +101,9 @@ pub struct Recipe {
     pub loss: Loss,
     /// From gradients to parameters.
     pub optimizer: Optimizer,
+    /// Parameters that are trained otherwise than the rest.
+    #[serde(rename = "group", default)]
+    pub groups: Vec<Group>,
     /// How the learning rate changes.
     #[serde(default)]
     pub schedule: Schedule,
@@ -154,29 +163,34 @@ impl Recipe {
     /// What is wrong with the layers or the data, and where.
     pub fn build(&self, folder: &Path) -> Result<Task, Error> {
         let layers = self.layers()?;
-        let train = self.data.open(folder, "data.train", &self.data.train)?;
-        let test = match &self.data.test {
-            Some(path) => Some(self.data.open(folder, "data.test", path)?),
-            None => None,
-        };
-        let mut model = Model::training(self.train.seed);
-        let (objective, classes) = self.objective(&mut model, &layers, self.train.batch)?;
-        self.check_labels(&layers, classes, &train)?;
-        let built = model.train(objective, &self.training())?;
-        let evaluation = match test {
-            Some(test) => {
-                self.check_labels(&layers, classes, &test)?;
-                Some(self.pass(&layers, test)?)
+        let records = self.data.open(folder)?;
+        let steps = self.train.steps_on(records.train.records)?;
+        self.train.check_steps(&self.schedule, steps)?;
+        let mut model = self.model(Model::training(self.train.seed));
+        let (objective, classes) =
+            self.objective(&mut model, &layers, &records, self.train.batch)?;
+        self.check_groups(&model)?;
+        let datasets = [
+            ("data.train", Some(&records.train)),
+            ("data.test", records.test.as_ref()),
+        ];
+        for (place, dataset) in datasets {
+            if let Some(dataset) = dataset {
+                self.check_numbers(&layers, classes, &records, (place, dataset))?;
             }
+        }
+        let built = model.train(objective, &self.training(folder, steps)?)?;
+        let evaluation = match &records.test {
+            Some(test) => Some(self.pass(&layers, &records, test)?),
             None => None,
         };
         Ok(Task {
             built,
             evaluation,
-            record_size: self.data.record_size(),
-            train,
+            record_size: records.layout.record_size(),
+            train: records.train,
             batch: self.train.batch,
-            steps: self.train.steps,
+            steps,
             segment: self.train.segment,
             seed: self.train.seed,
         })
@@ -192,20 +206,59 @@ impl Recipe {
 
     fn check(&self) -> Result<(), Error> {
         self.train.check()?;
-        self.schedule.check(self.train.steps)?;
-        self.optimizer.check()?;
+        self.schedule.check()?;
+        if let Some(steps) = self.train.steps {
+            self.train.check_steps(&self.schedule, steps)?;
+        }
+        self.optimizer.check(&self.schedule)?;
+        self.loss.check()?;
+        for (k, group) in self.groups.iter().enumerate() {
+            group.check(&format!("group {k}"))?;
+        }
         self.data.check()?;
         self.layers()?;
         Ok(())
     }
 
-    fn training(&self) -> Training {
+    fn training(&self, folder: &Path, steps: u32) -> Result<Training, Error> {
         let (optimizer, peak) = self.optimizer.split();
-        Training {
+        Ok(Training {
+            rates: self.schedule.rates(folder, peak, steps)?,
             optimizer,
-            rates: self.schedule.rates(peak, self.train.steps),
             clip: self.train.clip,
+            groups: self.groups.iter().filter_map(Group::decay).collect(),
+        })
+    }
+
+    /// The model before its first layer.
+    fn model(&self, mut model: Model) -> Model {
+        let frozen = self.groups.iter().filter(|group| group.frozen);
+        let names: Vec<Pattern> = frozen.flat_map(Group::patterns).collect();
+        model.freeze(&names);
+        model
+    }
+
+    /// Every name of a group is that of a parameter, and something is trained.
+    fn check_groups(&self, model: &Model) -> Result<(), Error> {
+        let trained = model.parameters().iter().map(|p| &p.name[..]);
+        let names: Vec<&str> = trained.chain(model.frozen_names()).collect();
+        for (k, group) in self.groups.iter().enumerate() {
+            for pattern in group.patterns() {
+                refuse(
+                    !names.iter().any(|name| pattern.matches(name)),
+                    &format!("group {k}"),
+                    &format!(
+                        "{:?} names no parameter: name some of {names:?}",
+                        pattern.to_string()
+                    ),
+                )?;
+            }
         }
+        refuse(
+            model.parameters().is_empty(),
+            "layer",
+            "no parameter is trained: add a layer that has some, or freeze fewer",
+        )
     }
 
     /// The layers and the loss over a batch; and the number of classes of a classifier.
@@ -213,9 +266,10 @@ impl Recipe {
         &self,
         model: &mut Model,
         layers: &[Layer],
+        records: &Records,
         batch: u32,
     ) -> Result<(Objective, Option<usize>), Error> {
-        let inputs = Inputs::new(&self.data, batch);
+        let inputs = Inputs::new(&self.data, records, batch);
         let integers = matches!(layers.first(), Some(Layer::Embedding { .. }));
         let mut x = inputs.value(&mut model.graph, "input", &self.input, integers)?;
         for (k, layer) in layers.iter().enumerate() {
@@ -224,7 +278,7 @@ impl Recipe {
         self.loss.apply(model, &inputs, x)
     }
 
-    fn pass(&self, layers: &[Layer], test: Dataset) -> Result<Pass, Error> {
+    fn pass(&self, layers: &[Layer], data: &Records, test: &Dataset) -> Result<Pass, Error> {
         let records = test.records;
         let divides = |batch: &u32| *batch > 0 && records.is_multiple_of(*batch as u64);
         let batch = match self.evaluation.batch {
@@ -240,31 +294,34 @@ impl Recipe {
             let problem = "the pass would have 2^32 steps or more: set a greater divisor";
             Error::at("evaluation.batch", problem)
         })?;
-        let mut model = Model::evaluation(self.train.seed);
-        let (objective, _) = self.objective(&mut model, layers, batch)?;
+        let mut model = self.model(Model::evaluation(self.train.seed));
+        let (objective, _) = self.objective(&mut model, layers, data, batch)?;
         Ok(Pass {
             built: model.evaluate(objective)?,
-            test,
+            test: test.clone(),
             steps,
         })
     }
 
     /// Every label names a class, every id a row of the embedding.
-    fn check_labels(
+    fn check_numbers(
         &self,
         layers: &[Layer],
         classes: Option<usize>,
-        dataset: &Dataset,
+        records: &Records,
+        dataset: (&str, &Dataset),
     ) -> Result<(), Error> {
-        if let (Some(classes), Loss::CrossEntropy { target }) = (classes, &self.loss) {
-            let remedy = "give the last layer an output for every label, or mend the data";
-            self.data
-                .check_range(dataset, target, classes, "class", remedy)?;
+        if let Some((target, rule)) = self.loss.rule(classes) {
+            rule.check(&self.data, records, dataset, target)?;
         }
         if let Some(Layer::Embedding { rows, .. }) = layers.first() {
-            let remedy = "raise `rows` of the embedding, or mend the data";
-            self.data
-                .check_range(dataset, &self.input, *rows, "row", remedy)?;
+            let rule = Rule::Below {
+                limit: *rows,
+                or: None,
+                what: "row",
+                remedy: "raise `rows` of the embedding, or mend the data",
+            };
+            rule.check(&self.data, records, dataset, &self.input)?;
         }
         Ok(())
     }
