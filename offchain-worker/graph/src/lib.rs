@@ -40,6 +40,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod attention;
 mod built;
 mod contract;
 mod conv;
@@ -65,6 +66,7 @@ pub mod training;
 mod view;
 mod window;
 
+pub use attention::Attention;
 pub use built::{Built, Foreign, Kind, Slot};
 pub use conv::Conv2d;
 pub use elementwise::broadcast_shape;

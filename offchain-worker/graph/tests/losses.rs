@@ -47,7 +47,7 @@ fn cross_entropy_ignores_and_smooths_over_rows_and_sequences() {
     for (ignore, smoothing) in options {
         let options = CrossEntropy { ignore, smoothing };
         // Without the ignored index every label is a class.
-        let all = all.map(|label| {
+        let all = all.map(|label: i32| {
             if ignore == Some(-100) {
                 label
             } else {

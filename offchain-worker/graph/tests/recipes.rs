@@ -235,8 +235,8 @@ evaluation = {{ batch = 6 }}
         .unwrap_err();
     let message = error.to_string();
     for part in [
-        "record 11",
-        "\"words\" is 11",
+        "column \"words\", row 11",
+        "it is 11",
         "no such row below 11",
         "raise `rows`",
     ] {
@@ -274,8 +274,8 @@ fn unknown_and_missing_keys_are_named() {
         &["layer 1", "kind"],
     );
     refused(
-        &mlp_with("kind = \"adamw\"", "kind = \"adam\""),
-        &["adam", "sgd"],
+        &mlp_with("kind = \"adamw\"", "kind = \"adamax\""),
+        &["adamax", "sgd"],
     );
     refused(&mlp_with("dtype = \"u8\"", "dtype = \"u9\""), &["u9", "u8"]);
     refused(&mlp_with("[train]", "[train"), &["TOML", "line"]);
@@ -400,7 +400,7 @@ fn layers_that_do_not_fit_are_refused_with_their_place() {
 fn data_that_does_not_fit_is_refused_with_its_place() {
     refused(
         &mlp_with("train.bin", "missing.bin"),
-        &["data.train", "cannot read", "missing.bin"],
+        &["data.train", "missing.bin", "cannot be read"],
     );
     refused(
         &mlp_with("count = 64", "count = 63"),
@@ -408,7 +408,7 @@ fn data_that_does_not_fit_is_refused_with_its_place() {
     );
     refused(
         &mlp_with("outputs = 10", "outputs = 9"),
-        &["record", "\"label\" is 9", "below 9"],
+        &["column \"label\", row", "it is 9", "below 9"],
     );
     refused(
         &mlp_with("name = \"label\"", "name = \"image\""),

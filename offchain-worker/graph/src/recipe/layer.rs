@@ -1,7 +1,9 @@
 //! The layers that a recipe may name.
 
 use super::error::{refuse, Error};
-use crate::{conv::Conv2d, graph::Value, initial::Initial, model::Model, pool::Pool2d};
+use crate::{
+    attention::Attention, conv::Conv2d, graph::Value, initial::Initial, model::Model, pool::Pool2d,
+};
 use lockstep_protocol::program::{limits, Dtype};
 use serde::Deserialize;
 
@@ -87,6 +89,22 @@ pub enum Layer {
         /// Numbers of a row.
         width: usize,
     },
+    /// A learned row of numbers for every place of a sequence `[time, width]`, added to it.
+    Positions {},
+    /// Every place of a sequence `[time, width]` attends to the others.
+    Attention {
+        /// Heads, a divisor of the width.
+        heads: usize,
+        /// Whether a place attends to itself and to those before it alone.
+        #[serde(default)]
+        causal: bool,
+        /// The probability with which an attention weight is dropped while training.
+        #[serde(default)]
+        dropout: f32,
+    },
+    /// A logit for every row of the embedding that is the first layer: the product with that row
+    /// (tied weights).
+    Unembedding {},
     /// Other layers, whose output is added to their input.
     Residual {
         /// The layers.
@@ -195,6 +213,9 @@ impl Layer {
             Layer::LayerNorm {} => "layer_norm",
             Layer::Dropout { .. } => "dropout",
             Layer::Embedding { .. } => "embedding",
+            Layer::Positions {} => "positions",
+            Layer::Attention { .. } => "attention",
+            Layer::Unembedding {} => "unembedding",
             Layer::Residual { .. } => "residual",
             Layer::Flatten {} => "flatten",
             Layer::Reshape { .. } => "reshape",
@@ -271,6 +292,27 @@ impl Layer {
                 site.holds(&[&site.shape[..], &[*width]].concat())?;
                 Ok(model.embedding(&site.name, x, *rows, *width))
             }
+            Layer::Positions {} => {
+                let [time, width] = site.sequence()?;
+                site.holds(&[time, width])?;
+                let initial = Initial::xavier(time, width);
+                let name = format!("{}.table", site.name);
+                let places = model.parameter(&name, &[time, width], &initial);
+                Ok(model.graph.add(x, places))
+            }
+            Layer::Attention {
+                heads,
+                causal,
+                dropout,
+            } => {
+                let attention = Attention {
+                    heads: *heads,
+                    causal: *causal,
+                    dropout: *dropout,
+                };
+                site.attention(model, x, attention)
+            }
+            Layer::Unembedding {} => site.unembedding(model, x),
             Layer::Residual { layers } => {
                 let mut y = x;
                 for (k, layer) in layers.iter().enumerate() {
@@ -368,6 +410,9 @@ impl Layer {
     }
 }
 
+/// The table of an embedding that is the first layer.
+const TABLE: &str = "0.embedding.table";
+
 /// Where a layer stands.
 struct Site {
     place: String,
@@ -417,6 +462,57 @@ impl Site {
         let weight = self.weight(model, "weight", &[inputs, outputs], &initial, frozen);
         let bias = self.weight(model, "bias", &[outputs], &Initial::Zeros, frozen);
         Ok(model.graph.linear(x, weight, Some(bias)))
+    }
+
+    fn sequence(&self) -> Result<[usize; 2], Error> {
+        match self.shape[1..] {
+            [time, width] => Ok([time, width]),
+            _ => Err(Error::at(
+                &self.place,
+                format!(
+                    "it needs a sequence [time, width] and is given {:?}: put an `embedding` or a \
+                     `reshape` in front",
+                    &self.shape[1..]
+                ),
+            )),
+        }
+    }
+
+    fn attention(&self, model: &mut Model, x: Value, attention: Attention) -> Result<Value, Error> {
+        let [time, width] = self.sequence()?;
+        let Attention { heads, dropout, .. } = attention;
+        refuse(
+            heads == 0 || width % heads != 0,
+            &self.place,
+            &format!("set `heads` to a divisor of the width {width}"),
+        )?;
+        refuse(
+            !(0.0..1.0).contains(&dropout),
+            &self.place,
+            "set `dropout` to at least 0 and below 1",
+        )?;
+        self.holds(&[width, width])?;
+        self.holds(&[self.shape[0], heads, time, time])?;
+        Ok(model.attention(&self.name, x, attention))
+    }
+
+    fn unembedding(&self, model: &mut Model, x: Value) -> Result<Value, Error> {
+        let Some(table) = model.weight(TABLE) else {
+            let problem = "make an `embedding` the first layer: its table is used again";
+            return Err(Error::at(&self.place, problem));
+        };
+        let &[rows, width] = model.graph.shape(table) else {
+            unreachable!("a table is a matrix");
+        };
+        let last = self.shape[self.shape.len() - 1];
+        refuse(
+            last != width,
+            &self.place,
+            &format!("it needs the {width} numbers of a row of the embedding and is given {last}"),
+        )?;
+        self.holds(&[&self.shape[..self.shape.len() - 1], &[rows]].concat())?;
+        let columns = model.graph.transpose(table);
+        Ok(model.graph.linear(x, columns, None))
     }
 
     fn image(&self) -> Result<[usize; 3], Error> {

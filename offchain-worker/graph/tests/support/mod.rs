@@ -1,6 +1,8 @@
 //! Tensors of f64, and programs run on f32 beside them.
 #![allow(dead_code)] // Every test file uses its own part.
 
+pub mod engine;
+
 use lockstep_graph::{lower::lower, Conv2d, Graph, Pool2d, State, Value};
 use lockstep_protocol::{
     eval::{self, Blob, Inputs},
