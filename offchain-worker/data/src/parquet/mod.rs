@@ -171,7 +171,10 @@ impl<'a> Decoded<'a> {
             });
             // The decoder panics on some damaged pages; nothing it has touched is used then.
             let (records, read, levels) = catch_unwind(read)
-                .map_err(|_| self.place.refuse("a page is malformed: the file is damaged"))?
+                .map_err(|_| {
+                    self.place
+                        .refuse("a page is malformed: the file is damaged")
+                })?
                 .map_err(|error| self.place.refuse(format!("it cannot be read: {error}")))?;
             if records == 0 && levels == 0 {
                 return Ok(());

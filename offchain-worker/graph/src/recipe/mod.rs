@@ -2,62 +2,10 @@
 //!
 //! A recipe names its data, its layers, its loss, and how to train; [`Recipe::build`] turns it
 //! into programs and files that a task is made of. Whatever is wrong is refused with its place.
+//! The commented recipe in `examples/recipe.toml`:
 //!
-//! ```
-//! # use lockstep_graph::recipe::Recipe;
-//! let text = r#"
-//! input = "image"                # the field that enters the first layer
-//!
-//! [data]
-//! train = "train.bin"            # fixed-size records, relative to the recipe's folder
-//! test = "test.bin"              # held-out records; may be left out
-//!
-//! [[data.field]]                 # what a record holds, in order and without gaps
-//! name = "image"
-//! dtype = "u8"                   # f32, i32, u32, u16, u8, i8; little-endian
-//! count = 64
-//! shape = [8, 8, 1]              # [height, width, channels]; one axis unless given
-//! scale = 0.0625                 # enters the model as f32 times `scale` plus `shift`
-//!
-//! [[data.field]]
-//! name = "label"
-//! dtype = "u8"
-//! count = 1
-//!
-//! [[layer]]                      # one for every variant of `Layer`
-//! kind = "conv2d"
-//! channels = 8
-//! kernel = 3
-//! padding = 1
-//!
-//! [[layer]]
-//! kind = "flatten"
-//!
-//! [[layer]]
-//! kind = "linear"
-//! outputs = 10
-//!
-//! [loss]                         # or mean_squared_error
-//! kind = "cross_entropy"
-//! target = "label"
-//!
-//! [optimizer]                    # or sgd
-//! kind = "adamw"
-//! rate = 0.01
-//! decay = 0.01
-//!
-//! [schedule]                     # constant, linear or cosine
-//! kind = "cosine"
-//! warmup = 20
-//! end = 0.05
-//!
-//! [train]
-//! batch = 64
-//! steps = 300
-//! segment = 50                   # steps between checkpoints
-//! seed = 1
-//! "#;
-//! assert!(Recipe::from_toml(text).is_ok());
+//! ```toml
+#![doc = include_str!("../../../../examples/recipe.toml")]
 //! ```
 
 mod data;
