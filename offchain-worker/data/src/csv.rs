@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Place},
 };
 use csv::{ByteRecord, Reader, ReaderBuilder, Trim};
+use std::collections::{HashMap, HashSet};
 
 /// The cells of a column: integers as long as all are.
 enum Cells {
@@ -62,9 +63,10 @@ pub(crate) fn names(place: &Place, bytes: &[u8], delimiter: u8) -> Result<Vec<St
         .map_err(|error| place.refuse(format!("its header cannot be read: {error}")))?;
     let names: Vec<String> = header.iter().map(str::to_string).collect();
     place.refuse_if(names.is_empty(), "it is empty: put a header line first")?;
-    for (k, name) in names.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for name in &names {
         place.column(name).refuse_if(
-            names[..k].contains(name),
+            !seen.insert(name),
             "two columns have this name: rename one in the header line",
         )?;
     }
@@ -79,15 +81,17 @@ pub(crate) fn read(
     wanted: &[&str],
 ) -> Result<Vec<Column>, Error> {
     let names = names(place, bytes, delimiter)?;
-    let mut columns: Vec<(usize, Place, Cells)> = vec![];
-    for name in wanted {
-        let at = names.iter().position(|n| n == name).ok_or_else(|| {
-            place.refuse(format!(
-                "there is no column {name:?}: it is not in the header"
-            ))
-        })?;
-        columns.push((at, place.column(name), Cells::Whole(vec![])));
-    }
+    let numbers: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
+    let column = |name: &&str| {
+        let at = *numbers
+            .get(name)
+            .ok_or_else(|| place.refuse(format!("there is no column {name:?}")))?;
+        Ok((at, place.column(name), Cells::Whole(vec![])))
+    };
+    let mut columns = wanted
+        .iter()
+        .map(column)
+        .collect::<Result<Vec<_>, Error>>()?;
     let mut reader = open(bytes, delimiter);
     let mut record = ByteRecord::new();
     for row in 0.. {

@@ -19,6 +19,8 @@ pub struct Dataset {
     /// How many there are.
     pub records: u64,
     origin: Origin,
+    /// The file of each field, where they come from several.
+    files: Vec<(String, PathBuf)>,
 }
 
 /// Which rows of a file the records are.
@@ -40,6 +42,7 @@ impl Dataset {
                 start: 0,
                 stride: 1,
             },
+            files: vec![],
         }
     }
 
@@ -125,7 +128,14 @@ impl Dataset {
                 offset += row;
             }
         }
-        Ok(Dataset::new(first.place().path.clone(), bytes, layout))
+        let file = |(name, parts): &(&str, Vec<Column>)| {
+            let place = parts.first()?.place();
+            Some((name.to_string(), place.path.clone()))
+        };
+        Ok(Dataset {
+            files: columns.iter().filter_map(file).collect(),
+            ..Dataset::new(first.place().path.clone(), bytes, layout)
+        })
     }
 
     /// Splits off a share of the records for testing, at least one of each: first what is left,
@@ -168,6 +178,7 @@ impl Dataset {
             bytes,
             records: rows.len() as u64,
             origin: Origin::Chosen(rows.iter().map(|&k| self.row(k)).collect()),
+            files: self.files.clone(),
         }
     }
 
@@ -177,6 +188,13 @@ impl Dataset {
             Origin::Regular { start, stride } => start + record * stride,
             Origin::Chosen(rows) => rows[record as usize],
         }
+    }
+
+    /// The field in the file that it comes from.
+    fn place(&self, field: &str) -> Place {
+        let file = self.files.iter().find(|(name, _)| name == field);
+        let path = file.map_or(&self.path, |(_, path)| path);
+        Place::file(path).column(field)
     }
 
     /// Refuses the first record of which a field holds a word that `problem` finds fault with.
@@ -199,7 +217,7 @@ impl Dataset {
             let numbers = record[start..start + field.bytes() as usize].chunks_exact(size);
             for bytes in numbers {
                 if let Some(problem) = problem(field.dtype.load(bytes)) {
-                    let place = Place::file(&self.path).column(name).row(self.row(k as u64));
+                    let place = self.place(name).row(self.row(k as u64));
                     return Err(place.refuse(problem));
                 }
             }

@@ -7,7 +7,7 @@ use crate::{
     npy, npz, parquet, tensors,
 };
 use bytes::Bytes;
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 /// A format that names what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +90,10 @@ impl Source {
     /// When a column does not exist or cannot be used, or the file is malformed.
     pub fn columns(&self, wanted: &[&str]) -> Result<Vec<Column>, Error> {
         let names = self.names()?;
-        for name in wanted {
-            self.place.refuse_if(
-                !names.iter().any(|n| n == name),
-                &format!("there is no column {name:?}: name one of {}", list(&names)),
-            )?;
+        let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+        if let Some(name) = wanted.iter().find(|name| !known.contains(*name)) {
+            let problem = format!("there is no column {name:?}: name one of {}", list(&names));
+            return Err(self.place.refuse(problem));
         }
         let (place, bytes) = (&self.place, &self.bytes);
         if let Format::Csv { delimiter } = self.format {

@@ -74,6 +74,30 @@ fn nearly_nothing_that_unpacks_to_very_many_equal_numbers_is_refused() {
         read(Format::Parquet, &file, &["x"]),
         &["column \"x\"", "nearly all of them equal"],
     );
+    let zeros = npy("|u1", &[40 << 20], &vec![0; 40 << 20]);
+    let archive = npz(&[("a", zeros)], true);
+    assert!(archive.len() < 64_000, "{}", archive.len());
+    refused(
+        read(Format::Npz, &archive, &["a"]),
+        &["column \"a\"", "unpacks to more than"],
+    );
+}
+
+#[test]
+fn a_header_of_very_many_names_is_read_at_once() {
+    let names: Vec<String> = (0..300_000).map(|k| format!("c{k}")).collect();
+    let text = format!("{}\n", names.join(","));
+    let began = std::time::Instant::now();
+    refused(
+        read(CSV, text.as_bytes(), &["d"]),
+        &["no column \"d\"", ", ..]"],
+    );
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    refused(
+        read(CSV, text.as_bytes(), &all),
+        &["column \"c0\"", "empty"],
+    );
+    assert!(began.elapsed().as_secs_f64() < 5.0);
 }
 
 #[test]

@@ -63,6 +63,10 @@ fn table() -> TempDir {
     folder(&[
         ("x.npy", npy("<f8", &[12, 2], &floats(&x))),
         ("y.npy", npy("<i8", &[12], &y)),
+        (
+            "high.npy",
+            npy("<i8", &[12], &[&y[..88], &3u64.to_le_bytes()].concat()),
+        ),
         ("short.npy", npy("<i8", &[11], &y[..88])),
         ("wide.npy", npy("<f8", &[8, 3], &floats(&x))),
         ("table.csv", format!("x0,x1,y,z\n{text}").into_bytes()),
@@ -164,6 +168,10 @@ fn what_does_not_fit_is_refused_with_file_column_and_row() {
         (
             arrays("x.npy", "nowhere.npy"),
             &["data.train.y", "nowhere.npy", "cannot be read"],
+        ),
+        (
+            arrays("x.npy", "high.npy"),
+            &["data.train", "high.npy, column \"y\", row 11: it is 3"],
         ),
         (arrays("x.npy", "records.bin"), &["data.train.y", ".npz"]),
         (
