@@ -4,12 +4,13 @@ mod support;
 
 use lockstep_engine::{cpu, Engine, Job};
 use lockstep_graph::{
-    training::metric, Built, Conv2d, Initial, Kind, Model, Objective, Optimizer, Pool2d, Training,
-    Value,
+    training::metric, Attention, Built, Conv2d, CrossEntropy, Group, Initial, Kind, Model,
+    Objective, Optimizer, Pattern, Pool2d, Training, Value,
 };
 use lockstep_protocol::{
     eval::{self, Blob, Inputs},
     philox,
+    program::Dtype,
 };
 use std::sync::Arc;
 use support::{floats, Tensor};
@@ -38,7 +39,7 @@ fn layer(model: &mut Model, x: Value, name: &str, choices: &mut Choices, depth: 
     let shape = model.graph.shape(x).to_vec();
     let last = *shape.last().unwrap();
     let initial = Initial::xavier(last, last);
-    match (choices.below(13), &shape[..]) {
+    match (choices.below(14), &shape[..]) {
         (0, _) => model.graph.tanh(x),
         (1, _) => model.graph.gelu(x),
         (2, _) => model.graph.sigmoid(x),
@@ -109,6 +110,15 @@ fn layer(model: &mut Model, x: Value, name: &str, choices: &mut Choices, depth: 
             let axis = 1 + choices.below(shape.len() - 1);
             model.graph.mean(x, &[axis])
         }
+        (12, &[_, _, width]) => {
+            let divisors: Vec<usize> = (1..=width).filter(|n| width % n == 0).collect();
+            let attention = Attention {
+                heads: divisors[choices.below(divisors.len())],
+                causal: choices.below(2) == 1,
+                dropout: 0.2 * choices.below(2) as f32,
+            };
+            model.attention(name, x, attention)
+        }
         _ if shape.len() > 2 => {
             let half = shape[1].div_ceil(2);
             let front = model.graph.slice(x, 1, 0, half);
@@ -120,7 +130,79 @@ fn layer(model: &mut Model, x: Value, name: &str, choices: &mut Choices, depth: 
     }
 }
 
-fn architecture(number: u32) -> Built {
+/// A smooth loss of logits against targets that are chosen.
+fn objective(model: &mut Model, logits: Value, choices: &mut Choices) -> Objective {
+    let shape = model.graph.shape(logits).to_vec();
+    let classes = shape[shape.len() - 1];
+    let g = &mut model.graph;
+    if choices.below(3) == 0 {
+        let targets = (0..shape.iter().product()).map(|_| choices.below(5) as f32 / 4.0);
+        let targets = g.constant_f32(&shape, &targets.collect::<Vec<f32>>());
+        let losses = match choices.below(2) {
+            0 => g.binary_cross_entropy(logits, targets),
+            _ => g.squared_error(logits, targets),
+        };
+        return Objective {
+            hits: Some(g.binary_hits(logits, targets)),
+            ..Objective::new(losses)
+        };
+    }
+    let rows = &shape[..shape.len() - 1];
+    let labels = (0..rows.iter().product()).map(|_| choices.below(classes) as u8);
+    let labels = g.constant(rows, Dtype::U8, labels.collect());
+    let ignore = [None, Some(0)][choices.below(2)];
+    let options = CrossEntropy {
+        ignore,
+        smoothing: 0.25 * choices.below(3) as f32,
+    };
+    Objective {
+        losses: g.cross_entropy_with(logits, labels, options),
+        hits: Some(g.hits(logits, labels)),
+        counts: ignore.map(|ignore| g.counts(labels, ignore)),
+    }
+}
+
+/// What a step changes by exactly the gradient.
+fn plain() -> Training {
+    let optimizer = Optimizer::Sgd {
+        momentum: 0.0,
+        decay: 0.0,
+    };
+    Training::new(optimizer, vec![1.0])
+}
+
+/// All that a training can have.
+fn rich(number: u32) -> Training {
+    let (beta1, beta2, epsilon, decay) = (0.9, 0.99, 1e-6, 0.1);
+    let optimizer = match number % 3 {
+        0 => Optimizer::Sgd {
+            momentum: 0.9,
+            decay,
+        },
+        1 => Optimizer::Adam {
+            beta1,
+            beta2,
+            epsilon,
+            decay,
+        },
+        _ => Optimizer::AdamW {
+            beta1,
+            beta2,
+            epsilon,
+            decay,
+        },
+    };
+    Training {
+        clip: Some(0.5),
+        groups: vec![Group {
+            names: vec![Pattern::new("*.bias")],
+            decay: 0.3,
+        }],
+        ..Training::new(optimizer, vec![0.1, 0.2, 0.3, 0.4])
+    }
+}
+
+fn architecture(number: u32, training: &Training) -> Built {
     let mut choices = Choices {
         stream: number,
         made: 0,
@@ -144,20 +226,13 @@ fn architecture(number: u32) -> Built {
     for k in 0..choices.upto(6) {
         x = layer(&mut model, x, &format!("{k}"), &mut choices, 0);
     }
-    let x = model.graph.flatten(x, 1);
+    if choices.below(2) == 0 {
+        x = model.graph.flatten(x, 1);
+    }
     let classes = 2 + choices.below(4);
     let logits = model.linear("last", x, classes, &Initial::xavier(4, 4));
-    let labels: Vec<u8> = (0..batch).map(|_| choices.below(classes) as u8).collect();
-    let labels = model
-        .graph
-        .constant(&[batch], lockstep_protocol::program::Dtype::U8, labels);
-    let losses = model.graph.cross_entropy(logits, labels);
-    let optimizer = Optimizer::Sgd {
-        momentum: 0.0,
-        decay: 0.0,
-    };
-    let training = Training::new(optimizer, vec![1.0]);
-    model.train(Objective::new(losses), &training).unwrap()
+    let objective = objective(&mut model, logits, &mut choices);
+    model.train(objective, training).unwrap()
 }
 
 fn inputs(built: &Built) -> Inputs {
@@ -202,7 +277,7 @@ fn moved(built: &Built, state: &[Vec<u8>], direction: &[Tensor], length: f64) ->
 #[test]
 fn gradients_of_random_architectures_are_slopes_of_their_losses() {
     for number in 0..300 {
-        let built = architecture(number);
+        let built = architecture(number, &plain());
         let random = |(k, slot): (usize, &lockstep_graph::Slot)| {
             Tensor::random(&slot.shape, -1.0, 1.0, 1000 * number + k as u32)
         };
@@ -234,7 +309,7 @@ fn gradients_of_random_architectures_are_slopes_of_their_losses() {
 #[test]
 fn the_cpu_engine_computes_every_node_of_random_architectures_as_the_protocol_does() {
     for number in 200..300 {
-        let built = architecture(number);
+        let built = architecture(number, &rich(number));
         let job = Job {
             program: Arc::new(built.program.clone()),
             inputs: inputs(&built),
