@@ -70,16 +70,16 @@ fn state_hash(tensors: &[Vec<u8>]) -> Hash {
 /// How a model did on held-out records.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Score {
-    /// Records read.
+    /// Answers judged: one a record, or one a place of its sequence that counts.
     pub seen: u32,
-    /// Records whose label was the most likely class; absent for a model that does not classify.
+    /// Answers that were right; absent for a model that does not classify.
     pub correct: Option<u32>,
-    /// Mean loss over the records.
+    /// Mean loss over the answers.
     pub loss: f64,
 }
 
 impl Score {
-    /// The share of records that were right.
+    /// The share of answers that were right.
     pub fn accuracy(&self) -> Option<f64> {
         self.correct
             .map(|correct| correct as f64 / self.seen as f64)
@@ -147,7 +147,7 @@ fn blobs(constants: &BTreeMap<Hash, Vec<u8>>) -> BTreeMap<Hash, Blob> {
 /// When the recipe has none, or the state belongs to another model.
 pub fn evaluate(task: &Task, state: &[Vec<u8>], device: Device) -> Result<Score> {
     let Some(Pass { built, test, steps }) = &task.evaluation else {
-        bail!("the recipe names no held-out records: set `data.test`");
+        bail!("the recipe names no held-out records: set `data.test` or `data.held_out`");
     };
     let program: Program = built.program.clone();
     let inputs = Inputs {
