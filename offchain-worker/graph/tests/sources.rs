@@ -170,6 +170,14 @@ fn what_does_not_fit_is_refused_with_file_column_and_row() {
             &["data.train.y", "nowhere.npy", "cannot be read"],
         ),
         (
+            csv("x.npy", ""),
+            &[
+                "data.train",
+                "one array without a name",
+                "a file for each field",
+            ],
+        ),
+        (
             arrays("x.npy", "high.npy"),
             &["data.train", "high.npy, column \"y\", row 11: it is 3"],
         ),

@@ -63,10 +63,18 @@ pub(crate) fn read(place: &Place, bytes: &Bytes, name: &str) -> Result<Column, E
     let descriptor = metadata.file_metadata().schema_descr().column(leaf);
     let kind = kind(&place, &descriptor)?;
     let allowed = NUMBERS + NUMBERS_PER_BYTE * bytes.len() as u64;
-    let mut decoded = Decoded::new(&place, &descriptor, allowed);
+    let mut claimed = 0;
+    let mut decoded = Decoded::new(&place, &descriptor);
     for k in 0..metadata.num_row_groups() {
         let chunk = metadata.row_group(k).column(leaf);
-        pages::check(bytes, chunk).map_err(|problem| place.refuse(problem))?;
+        claimed += pages::check(bytes, chunk).map_err(|problem| place.refuse(problem))?;
+        place.refuse_if(
+            claimed > allowed,
+            &format!(
+                "it holds {claimed} numbers or more in so small a file, nearly all of them equal: \
+                 store it as .npy"
+            ),
+        )?;
         let reader = file
             .get_row_group(k)
             .and_then(|group| group.get_column_reader(leaf))
@@ -130,7 +138,6 @@ struct Decoded<'a> {
     /// The definition level of a number that is there.
     present: i16,
     lists: bool,
-    allowed: u64,
     /// Numbers so far.
     numbers: u64,
     /// Rows that have begun.
@@ -141,12 +148,11 @@ struct Decoded<'a> {
 }
 
 impl<'a> Decoded<'a> {
-    fn new(place: &'a Place, column: &ColumnDescriptor, allowed: u64) -> Decoded<'a> {
+    fn new(place: &'a Place, column: &ColumnDescriptor) -> Decoded<'a> {
         Decoded {
             place,
             present: column.max_def_level(),
             lists: column.max_rep_level() > 0,
-            allowed,
             numbers: 0,
             rows: 0,
             length: None,
@@ -180,9 +186,9 @@ impl<'a> Decoded<'a> {
                 return Ok(());
             }
             if let Some(missing) = definitions.iter().position(|&d| d != self.present) {
-                let starts = repetitions.iter().take(missing + 1);
+                let begun = repetitions.iter().take(missing + 1).filter(|&&r| r == 0);
                 let row = match self.lists {
-                    true => self.rows + starts.filter(|&&r| r == 0).count() as u64 - 1,
+                    true => (self.rows + begun.count() as u64).saturating_sub(1),
                     false => self.rows + missing as u64,
                 };
                 return Err(self
@@ -199,14 +205,6 @@ impl<'a> Decoded<'a> {
                     self.numbers += read as u64;
                 }
             }
-            self.place.refuse_if(
-                self.numbers > self.allowed,
-                &format!(
-                    "it holds more than {} numbers in so small a file, nearly all of them equal: \
-                     store it as .npy",
-                    self.allowed
-                ),
-            )?;
             self.bytes.extend(values.drain(..).flat_map(&store));
         }
     }

@@ -29,10 +29,10 @@ mod field {
     pub const UNPACKED: i16 = 2;
     pub const PACKED: i16 = 3;
     pub const DATA: i16 = 5;
-    pub const DATA_ENCODING: i16 = 2;
     pub const DICTIONARY: i16 = 7;
-    pub const DICTIONARY_ENTRIES: i16 = 1;
     pub const DATA_V2: i16 = 8;
+    pub const NUMBERS: i16 = 1;
+    pub const DATA_ENCODING: i16 = 2;
     pub const DATA_V2_ENCODING: i16 = 4;
 }
 
@@ -44,8 +44,9 @@ const DICTIONARY: [u32; 2] = [2, 8];
 /// How deep structures may lie in each other.
 const DEPTH: usize = 8;
 
-/// Refuses a column chunk that lies outside the file or whose pages claim more than they hold.
-pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<(), String> {
+/// How many numbers the pages of a column chunk claim to hold, missing ones included. Refuses a
+/// chunk that lies outside the file or whose pages claim more than they can hold.
+pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<u64, String> {
     let start = chunk
         .dictionary_page_offset()
         .unwrap_or(chunk.data_page_offset());
@@ -55,16 +56,17 @@ pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<(), Stri
         file.get(start..end)
     };
     let mut rest = range().ok_or("its pages lie outside the file: the file is damaged")?;
-    let mut dictionary = false;
+    let (mut dictionary, mut numbers) = (false, 0);
     while !rest.is_empty() {
         let (page, after) =
             Page::read(rest).ok_or("the header of a page is malformed: the file is damaged")?;
         let allowed = UNPACKED + UNPACKED_PER_BYTE * page.packed as u64;
-        if page.unpacked as u64 > allowed || page.entries > page.unpacked {
+        let entries = if page.dictionary { page.numbers } else { 0 };
+        if page.unpacked as u64 > allowed || entries > page.unpacked {
             return Err(format!(
                 "a page of {} bytes claims to hold {} bytes and {} dictionary entries: the file \
                  is damaged",
-                page.packed, page.unpacked, page.entries
+                page.packed, page.unpacked, entries
             ));
         }
         match (page.dictionary, page.encoding) {
@@ -87,8 +89,13 @@ pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<(), Stri
         rest = after
             .get(page.packed as usize..)
             .ok_or("a page is cut off: the file is damaged")?;
+        numbers += if page.dictionary {
+            0
+        } else {
+            page.numbers as u64
+        };
     }
-    Ok(())
+    Ok(numbers)
 }
 
 /// What a header claims.
@@ -96,9 +103,9 @@ pub(super) fn check(file: &[u8], chunk: &ColumnChunkMetaData) -> Result<(), Stri
 struct Page {
     packed: u32,
     unpacked: u32,
-    /// Whether it is a dictionary, and its entries.
     dictionary: bool,
-    entries: u32,
+    /// Numbers of data, entries of a dictionary.
+    numbers: u32,
     /// Encoding of data.
     encoding: u32,
 }
@@ -117,13 +124,15 @@ impl Page {
                 (field::PACKED, _) => page.packed = reader.size()?,
                 (field::DICTIONARY, wire::STRUCT) => {
                     page.dictionary = true;
-                    page.entries = reader.within(field::DICTIONARY_ENTRIES)?;
+                    [page.numbers] = reader.within([field::NUMBERS])?;
                 }
                 (field::DATA, wire::STRUCT) => {
-                    page.encoding = reader.within(field::DATA_ENCODING)?;
+                    let wanted = [field::NUMBERS, field::DATA_ENCODING];
+                    [page.numbers, page.encoding] = reader.within(wanted)?;
                 }
                 (field::DATA_V2, wire::STRUCT) => {
-                    page.encoding = reader.within(field::DATA_V2_ENCODING)?;
+                    let wanted = [field::NUMBERS, field::DATA_V2_ENCODING];
+                    [page.numbers, page.encoding] = reader.within(wanted)?;
                 }
                 (_, wire) => reader.skip(wire, DEPTH)?,
             }
@@ -179,15 +188,16 @@ impl Reader<'_> {
         Some(wire)
     }
 
-    /// An i32 that is field `wanted` of a structure, 0 when the structure lacks it.
-    fn within(&mut self, wanted: i16) -> Option<u32> {
-        let (mut found, mut id) = (0, 0);
+    /// The i32 that are fields `wanted` of a structure, 0 where the structure lacks one.
+    fn within<const N: usize>(&mut self, wanted: [i16; N]) -> Option<[u32; N]> {
+        let (mut found, mut id) = ([0; N], 0);
         loop {
             let wire = self.field(&mut id)?;
-            match wire {
-                wire::STOP => return Some(found),
-                _ if id == wanted => found = self.size()?,
-                wire => self.skip(wire, DEPTH)?,
+            let at = wanted.iter().position(|&field| field == id);
+            match (wire, at) {
+                (wire::STOP, _) => return Some(found),
+                (_, Some(at)) => found[at] = self.size()?,
+                (wire, None) => self.skip(wire, DEPTH)?,
             }
         }
     }

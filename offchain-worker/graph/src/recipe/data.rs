@@ -268,8 +268,7 @@ impl Files {
                     return Err(Error::at(place, problem));
                 };
                 let source = Source::open(&path, format).map_err(Error::data(place))?;
-                let fields: Vec<&Field> = fields.iter().collect();
-                columns(&source, format, place, &fields)
+                columns(&source, format, place, fields)
             }
             Files::Each(paths) => {
                 let unknown = paths
@@ -296,17 +295,18 @@ impl Files {
 }
 
 /// The columns of one file that every field consists of.
-fn columns(
-    source: &Source,
-    format: Format,
-    place: &str,
-    fields: &[&Field],
-) -> Result<Table, Error> {
+fn columns(source: &Source, format: Format, place: &str, fields: &[Field]) -> Result<Table, Error> {
     let names = source.names().map_err(Error::data(place))?;
-    let wanted = |field: &&Field| match format {
-        // A single array is the column, whatever its file is called.
-        Format::Npy => Ok(names.clone()),
-        _ => field.columns(&names),
+    let single = format == Format::Npy;
+    refuse(
+        single && (fields.len() > 1 || fields[0].column.is_some()),
+        place,
+        "a .npy file holds one array without a name: name a file for each field, as in \
+         { x = \"x.npy\", y = \"y.npy\" }, and no `column`",
+    )?;
+    let wanted = |field: &Field| match single {
+        true => Ok(names.clone()),
+        false => field.columns(&names),
     };
     let wanted: Vec<Vec<String>> = fields.iter().map(wanted).collect::<Result<_, _>>()?;
     let flat: Vec<&str> = wanted.iter().flatten().map(String::as_str).collect();
