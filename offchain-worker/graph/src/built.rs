@@ -13,6 +13,8 @@ pub enum Kind {
     Parameter,
     /// What an optimizer remembers of a parameter.
     Moment,
+    /// What a model keeps besides its weights, such as running statistics.
+    Buffer,
     /// A measurement.
     Metric,
 }
@@ -61,11 +63,11 @@ impl Built {
         self.slots.iter().map(|slot| slot.genesis.clone()).collect()
     }
 
-    /// The initial state of this program with the parameters of another's state: what evaluates a
+    /// The initial state of this program with the parameters and buffers of another's state: what evaluates a
     /// trained model, or trains it further.
     ///
     /// # Errors
-    /// When the other program has no such parameter.
+    /// When the other program has no such parameter or buffer.
     pub fn adopt(&self, slots: &[Slot], state: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Foreign> {
         let find = |slot: &Slot| {
             let mut pairs = slots.iter().zip(state);
@@ -75,7 +77,7 @@ impl Built {
             pairs.find(same).map(|(_, bytes)| bytes.clone())
         };
         let adopted = |slot: &Slot| match slot.kind {
-            Kind::Parameter => find(slot).ok_or_else(|| Foreign {
+            Kind::Parameter | Kind::Buffer => find(slot).ok_or_else(|| Foreign {
                 name: slot.name.clone(),
                 bytes: slot.genesis.len(),
             }),

@@ -197,16 +197,49 @@ impl Rule for Conv2d {
         let &[image, weight] = inputs else {
             unreachable!("a convolution has an image and a weight");
         };
-        let geometry = self.geometry(graph.shape(image), graph.shape(weight));
-        let towards_weight = geometry.towards_weight(graph, image, upstream);
-        let (even, weight) = self.without_dilated_strides(graph, weight);
-        let geometry = even.geometry(graph.shape(image), graph.shape(weight));
-        let towards_image = geometry.towards_image(graph, weight, upstream);
+        let &[_, height, width, _] = graph.shape(image) else {
+            unreachable!("images have four axes");
+        };
+        let towards_weight = self.towards_weight(graph, image, weight, upstream);
+        let towards_image = self.towards_image(graph, [height, width], weight, upstream);
         vec![Some(towards_image), Some(towards_weight)]
     }
 }
 
 impl Conv2d {
+    /// The gradient towards a weight, of which only the shape matters.
+    pub(crate) fn towards_weight(
+        &self,
+        graph: &mut Graph,
+        image: Value,
+        weight: Value,
+        upstream: Value,
+    ) -> Value {
+        let geometry = self.geometry(graph.shape(image), graph.shape(weight));
+        geometry.towards_weight(graph, image, upstream)
+    }
+
+    /// The gradient towards images of this height and width.
+    pub(crate) fn towards_image(
+        &self,
+        graph: &mut Graph,
+        size: [usize; 2],
+        weight: Value,
+        upstream: Value,
+    ) -> Value {
+        let (even, weight) = self.without_dilated_strides(graph, weight);
+        let (batch, members) = (graph.shape(upstream)[0], graph.shape(weight)[2]);
+        let image = [batch, size[0], size[1], members * self.groups];
+        let geometry = even.geometry(&image, graph.shape(weight));
+        let outputs = [batch, geometry.outputs[0], geometry.outputs[1]];
+        assert_eq!(
+            graph.shape(upstream)[..3],
+            outputs,
+            "positions of the kernel"
+        );
+        geometry.towards_image(graph, weight, upstream)
+    }
+
     /// The same convolution by a kernel with zeros between its taps along every axis that both
     /// strides and dilates.
     fn without_dilated_strides(mut self, graph: &mut Graph, weight: Value) -> (Conv2d, Value) {

@@ -40,17 +40,21 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod activation;
 mod attention;
 mod built;
 mod contract;
 mod conv;
+mod conv_transpose;
 mod dropout;
 mod elementwise;
 mod embedding;
+mod gather;
 mod gradient;
 mod graph;
 mod initial;
 mod kernel;
+mod logic;
 mod loss;
 pub mod lower;
 mod model;
@@ -73,7 +77,8 @@ pub use elementwise::broadcast_shape;
 pub use graph::{Field, Graph, State, Value};
 pub use initial::Initial;
 pub use loss::CrossEntropy;
-pub use model::{Model, Parameter};
+pub use model::{Buffer, Model, Parameter};
+pub use norm::Standard;
 pub use optimizer::Optimizer;
 pub use pattern::Pattern;
 pub use pool::Pool2d;

@@ -23,6 +23,21 @@ pub struct Parameter {
     pub initial: Vec<f32>,
 }
 
+/// State of a model that is no weight: no gradient moves it, the model itself says what it becomes.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// Its name, unique in the model.
+    pub name: String,
+    /// Its value at the beginning of the step.
+    pub value: Value,
+    /// Its value after a step of training. An evaluation leaves it as it is.
+    pub next: Value,
+    /// The state that carries it.
+    pub state: State,
+    /// Its elements before the first step.
+    pub initial: Vec<f32>,
+}
+
 /// A model in the making: a graph and the parameters that its layers have declared.
 pub struct Model {
     /// Where the layers' values are.
@@ -33,6 +48,7 @@ pub struct Model {
     parameters: Vec<Parameter>,
     freezing: Vec<Pattern>,
     constants: Vec<(String, Value)>,
+    buffers: Vec<Buffer>,
     randomised: u32,
     dropouts: u32,
 }
@@ -47,6 +63,7 @@ impl Model {
             parameters: vec![],
             freezing: vec![],
             constants: vec![],
+            buffers: vec![],
             randomised: 0,
             dropouts: 0,
         }
@@ -85,16 +102,58 @@ impl Model {
         self.constants.iter().map(|(name, _)| &name[..])
     }
 
+    /// Whether the model is trained, rather than evaluated.
+    pub fn is_training(&self) -> bool {
+        self.training
+    }
+
+    /// The buffers, in the order in which they were declared.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
+    }
+
+    /// A new f32 buffer, which stays as it is until [`Model::update`] says otherwise.
+    ///
+    /// # Panics
+    /// When the name is taken or `initial` is not as long as the shape says.
+    pub fn buffer(&mut self, name: &str, shape: &[usize], initial: Vec<f32>) -> Value {
+        assert!(!self.declares(name), "two tensors are called {name:?}");
+        assert_eq!(initial.len(), shape.iter().product::<usize>(), "elements");
+        let (state, value) = self.graph.state(shape, Dtype::F32);
+        self.buffers.push(Buffer {
+            name: name.to_string(),
+            value,
+            next: value,
+            state,
+            initial,
+        });
+        value
+    }
+
+    /// Makes `next` what the buffer whose value is `buffer` holds after a step of training. Its
+    /// last update counts.
+    ///
+    /// # Panics
+    /// When `buffer` is no buffer or `next` has another shape or type.
+    pub fn update(&mut self, buffer: Value, next: Value) {
+        let found = self.buffers.iter_mut().find(|b| b.value == buffer);
+        let found = found.expect("a value that is updated is a buffer");
+        let of = |v| (self.graph.shape(v), self.graph.dtype(v));
+        assert_eq!(of(next), of(buffer), "shape and type of an update");
+        found.next = next;
+    }
+
+    fn declares(&self, name: &str) -> bool {
+        self.weight(name).is_some() || self.buffers.iter().any(|b| b.name == name)
+    }
+
     /// A new parameter, or a constant when its name is frozen. Parameters take the random domains
     /// 0, 1, 2, ... in order of declaration, frozen ones included.
     ///
     /// # Panics
     /// When the name is taken.
     pub fn parameter(&mut self, name: &str, shape: &[usize], initial: &Initial) -> Value {
-        assert!(
-            self.weight(name).is_none(),
-            "two parameters are called {name:?}"
-        );
+        assert!(!self.declares(name), "two tensors are called {name:?}");
         if self.freezing.iter().any(|pattern| pattern.matches(name)) {
             let value = self.frozen(shape, initial);
             self.constants.push((name.to_string(), value));

@@ -43,8 +43,9 @@ impl Rule for LogSoftmax {
     }
 }
 
-/// To mean 0 and variance 1 along the last axis.
+/// To mean 0 and variance 1 over some axes.
 struct Standardize {
+    axes: Vec<usize>,
     reciprocal_deviation: Value,
 }
 
@@ -52,19 +53,29 @@ impl Rule for Standardize {
     fn gradient(
         &self,
         graph: &mut Graph,
-        inputs: &[Value],
+        _: &[Value],
         output: Value,
         upstream: Value,
     ) -> Vec<Option<Value>> {
-        let last = graph.shape(inputs[0]).len() - 1;
-        let mean = graph.mean_keep(upstream, &[last]);
+        let mean = graph.mean_keep(upstream, &self.axes);
         let weighted = graph.mul(upstream, output);
-        let slope = graph.mean_keep(weighted, &[last]);
+        let slope = graph.mean_keep(weighted, &self.axes);
         let centred = graph.sub(upstream, mean);
         let along = graph.mul(output, slope);
         let across = graph.sub(centred, along);
         vec![Some(graph.mul(self.reciprocal_deviation, across))]
     }
+}
+
+/// A tensor of mean 0 and variance 1, and what those were before.
+#[derive(Clone, Copy, Debug)]
+pub struct Standard {
+    /// The tensor.
+    pub result: Value,
+    /// Its mean before; the axes that it was taken over have extent 1.
+    pub mean: Value,
+    /// Its variance before, the mean square of the distance from the mean.
+    pub variance: Value,
 }
 
 /// An axis' exponentials after the maximum is taken away, and what follows from them.
@@ -117,18 +128,33 @@ impl Graph {
     pub fn layer_norm(&mut self, x: Value, gain: Value, bias: Value, epsilon: f32) -> Value {
         let last = self.shape(x).len().checked_sub(1);
         let last = last.expect("a layer norm needs an axis");
-        let mean = self.mean_keep(x, &[last]);
+        let standard = self.standardize(x, &[last], epsilon).result;
+        self.fma(standard, gain, bias)
+    }
+
+    /// `x` brought to mean 0 and variance 1 over `axes`, each of the others on its own. `epsilon`
+    /// is added to the variance.
+    ///
+    /// # Panics
+    /// When an axis does not exist or the elements are not f32.
+    pub fn standardize(&mut self, x: Value, axes: &[usize], epsilon: f32) -> Standard {
+        let mean = self.mean_keep(x, axes);
         let centred = self.sub(x, mean);
         let square = self.mul(centred, centred);
-        let variance = self.mean_keep(square, &[last]);
+        let variance = self.mean_keep(square, axes);
         let epsilon = self.scalar(epsilon);
-        let variance = self.add(variance, epsilon);
-        let reciprocal_deviation = self.rsqrt(variance);
+        let raised = self.add(variance, epsilon);
+        let reciprocal_deviation = self.rsqrt(raised);
         let root = self.mul(centred, reciprocal_deviation);
         let rule = Standardize {
+            axes: axes.to_vec(),
             reciprocal_deviation,
         };
-        let standard = self.custom(rule, &[x], root);
-        self.fma(standard, gain, bias)
+        let result = self.custom(rule, &[x], root);
+        Standard {
+            result,
+            mean,
+            variance,
+        }
     }
 }

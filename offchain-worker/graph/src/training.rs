@@ -4,7 +4,7 @@ use crate::{
     built::{named_constants, Built, Kind, Slot},
     graph::{Graph, State, Value},
     lower::lower,
-    model::{Model, Parameter},
+    model::{Buffer, Model, Parameter},
     optimizer::Optimizer,
     pattern::Pattern,
 };
@@ -162,6 +162,13 @@ impl Slots {
         self.slots.last_mut().expect("a slot was pushed").genesis = genesis.collect();
     }
 
+    fn buffer(&mut self, graph: &Graph, buffer: &Buffer, new: Value) {
+        let named = (buffer.name.clone(), Kind::Buffer);
+        self.push(graph, named, (buffer.state, buffer.value), new);
+        let genesis = buffer.initial.iter().flat_map(|x| x.to_le_bytes());
+        self.slots.last_mut().expect("a slot was pushed").genesis = genesis.collect();
+    }
+
     /// A metric that starts at 0 and whose next value `next` computes from its last.
     fn metric(
         &mut self,
@@ -189,14 +196,15 @@ impl Slots {
 impl Model {
     /// The program of a training step that lowers the mean of the losses that count.
     ///
-    /// For each parameter, its moments and then the parameter itself are slots; the metrics follow.
+    /// For each parameter, its moments and then the parameter itself are slots; buffers and then
+    /// the metrics follow.
     /// A metric averages all steps while there are fewer than [`WINDOW`], then moves towards each
     /// step's value by one part in [`WINDOW`].
     ///
     /// # Errors
     /// When the step does not fit the limits of a program.
     pub fn train(mut self, objective: Objective, training: &Training) -> Result<Built, Invalid> {
-        let parameters = self.parameters().to_vec();
+        let (parameters, buffers) = (self.parameters().to_vec(), self.buffers().to_vec());
         let graph = &mut self.graph;
         let batch = graph.shape(objective.losses)[0];
         let loss = objective.mean(graph, objective.losses);
@@ -226,6 +234,9 @@ impl Model {
             }
             slots.parameter(graph, parameter, new);
         }
+        for buffer in &buffers {
+            slots.buffer(graph, buffer, buffer.next);
+        }
         slots.metric(graph, metric::LOSS, Dtype::F32, |g, old| {
             g.running_mean(old, loss)
         });
@@ -239,19 +250,22 @@ impl Model {
         slots.build(graph, batch as u32)
     }
 
-    /// The program of an evaluation pass: parameters stay, metrics add up over the records read.
+    /// The program of an evaluation pass: parameters and buffers stay, metrics add up over the records read.
     /// When the number of steps times the batch is the number of records, every record counts
     /// once.
     ///
     /// # Errors
     /// When the pass does not fit the limits of a program.
     pub fn evaluate(mut self, objective: Objective) -> Result<Built, Invalid> {
-        let parameters = self.parameters().to_vec();
+        let (parameters, buffers) = (self.parameters().to_vec(), self.buffers().to_vec());
         let graph = &mut self.graph;
         let batch = graph.shape(objective.losses)[0] as u32;
         let mut slots = Slots::default();
         for parameter in &parameters {
             slots.parameter(graph, parameter, parameter.value);
+        }
+        for buffer in &buffers {
+            slots.buffer(graph, buffer, buffer.value);
         }
         slots.metric(graph, metric::LOSS_SUM, Dtype::F32, |g, old| {
             let sum = g.sum(objective.losses, &objective.axes(g));

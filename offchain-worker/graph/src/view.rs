@@ -51,6 +51,17 @@ impl Graph {
         self.insert(Op::Permute(order.to_vec()), vec![x], shape, dtype)
     }
 
+    /// The value whose axes `x` has in another order, and that order; `None` where `x` is no
+    /// permutation. Whoever computes element by element can do so on that value, whose elements lie
+    /// in memory as they were computed, and permute the result.
+    pub fn unpermuted(&self, x: Value) -> Option<(Value, Vec<usize>)> {
+        let entry = self.entry(x);
+        match &entry.op {
+            Op::Permute(order) => Some((entry.inputs[0], order.clone())),
+            _ => None,
+        }
+    }
+
     /// The last two axes exchanged.
     ///
     /// # Panics
