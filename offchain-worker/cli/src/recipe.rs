@@ -1,6 +1,7 @@
 //! Recipes on disk become tasks: the bridge between the model builder and the worker.
 
 use crate::commands::result::Outcome;
+use crate::import;
 use anyhow::{bail, Context, Result};
 use lockstep_agent::run::workload::{state_file, Workload};
 use lockstep_agent::run::Device;
@@ -95,7 +96,7 @@ pub fn make(path: &Path) -> Result<Made> {
         .with_context(|| format!("cannot read the recipe {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let task = Recipe::from_toml(&text)
-        .and_then(|recipe| recipe.build(folder))
+        .and_then(|recipe| recipe.build_with(folder, &import::model))
         .with_context(|| format!("in the recipe {}", path.display()))?;
     let workload = workload(&task);
     Ok(Made { task, workload })

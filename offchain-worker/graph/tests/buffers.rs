@@ -29,20 +29,19 @@ fn model(mut model: Model) -> (Model, Objective) {
     model.update(seen, next);
     let y = model.graph.mul(x, weight);
     let losses = model.graph.reshape(y, &[2]);
-    (model, Objective { losses, hits: None })
+    (model, Objective::new(losses))
 }
 
 #[test]
 fn training_updates_a_buffer_and_an_evaluation_takes_it_over_as_it_is() {
     let (trained, objective) = model(Model::training(3));
-    let training = Training {
-        optimizer: Optimizer::Sgd {
+    let training = Training::new(
+        Optimizer::Sgd {
             momentum: 0.0,
             decay: 0.0,
         },
-        rates: Schedule::Constant.rates(0.1, 0, 2),
-        clip: None,
-    };
+        Schedule::Constant.rates(0.1, 0, 2),
+    );
     let built = trained.train(objective, &training).unwrap();
     let slot = built.slot("seen").unwrap();
     assert_eq!(built.slots[slot].kind, Kind::Buffer);

@@ -26,10 +26,7 @@
 //! let labels = model.graph.reshape(labels, &[32]);
 //! let inputs = BTreeMap::from([("x".to_string(), x)]);
 //! let outputs = onnx.build(&mut model, &inputs, &Options::default())?;
-//! let objective = Objective {
-//!     losses: model.graph.cross_entropy(outputs["logits"], labels),
-//!     hits: None,
-//! };
+//! let objective = Objective::new(model.graph.cross_entropy(outputs["logits"], labels));
 //! # Ok::<(), lockstep_import::Error>(())
 //! ```
 //!

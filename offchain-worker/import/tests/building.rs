@@ -44,17 +44,14 @@ fn build(
 fn train((mut model, y): (Model, Value)) -> Built {
     let axes: Vec<usize> = (1..model.graph.shape(y).len()).collect();
     let losses = model.graph.mean(y, &axes);
-    let training = Training {
-        optimizer: Optimizer::Sgd {
+    let training = Training::new(
+        Optimizer::Sgd {
             momentum: 0.0,
             decay: 0.0,
         },
-        rates: vec![0.1],
-        clip: None,
-    };
-    model
-        .train(Objective { losses, hits: None }, &training)
-        .unwrap()
+        vec![0.1],
+    );
+    model.train(Objective::new(losses), &training).unwrap()
 }
 
 fn names(built: &Built, kind: Kind) -> Vec<&str> {
@@ -146,7 +143,7 @@ fn an_evaluation_neither_drops_nor_looks_at_the_batch() {
         .all(|buffer| buffer.next == buffer.value));
     let mut model = model;
     let losses = model.graph.mean(y, &[1]);
-    let pass = model.evaluate(Objective { losses, hits: None }).unwrap();
+    let pass = model.evaluate(Objective::new(losses)).unwrap();
     assert_eq!(names(&pass, Kind::Buffer).len(), 4);
 
     let mut graph = Graph::new();

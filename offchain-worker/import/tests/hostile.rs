@@ -68,15 +68,14 @@ fn trained(mut model: Model, outputs: BTreeMap<String, Value>) {
         losses = graph.add(losses, sum);
     }
     let losses = graph.reshape(losses, &[1]);
-    let training = Training {
-        optimizer: Optimizer::Sgd {
+    let training = Training::new(
+        Optimizer::Sgd {
             momentum: 0.0,
             decay: 0.0,
         },
-        rates: vec![0.1],
-        clip: None,
-    };
-    let _ = model.train(Objective { losses, hits: None }, &training);
+        vec![0.1],
+    );
+    let _ = model.train(Objective::new(losses), &training);
 }
 
 fn refusal(bytes: &[u8]) -> String {

@@ -118,9 +118,7 @@ impl Task {
         let loss = model.graph.mean(losses, &[0]);
         let probe = model.buffer("loss", &[], vec![0.0]);
         model.update(probe, loss);
-        model
-            .train(Objective { losses, hits: None }, training)
-            .unwrap()
+        model.train(Objective::new(losses), training).unwrap()
     }
 
     fn engine(&self, built: &Built) -> cpu::Cpu {
@@ -160,11 +158,7 @@ impl Task {
 }
 
 fn training(optimizer: Optimizer, rate: f32) -> Training {
-    Training {
-        optimizer,
-        rates: Schedule::Constant.rates(rate, 0, STEPS),
-        clip: None,
-    }
+    Training::new(optimizer, Schedule::Constant.rates(rate, 0, STEPS))
 }
 
 /// Trains as PyTorch did, and compares gradients, losses and running statistics.

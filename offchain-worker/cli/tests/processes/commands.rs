@@ -103,6 +103,38 @@ fn a_training_goes_on_where_a_settled_task_ended() {
 }
 
 #[test]
+fn a_model_that_pytorch_exported_is_trained_and_a_cheat_at_it_is_caught() {
+    let home = Home::new();
+    home.json(&["--as", "//Alice", "deploy"]);
+    let made = &home.json(&["task", "new", "examples/pytorch/digits.toml"])[0];
+    let name = made["name"].as_str().unwrap();
+    home.json(&["--as", "//Bob", "task", "submit", name]);
+    home.json(&["--as", "//Charlie", "work", "--top-up", "100", "--once"]);
+    let audited = home.json(&["--as", "//Eve", "audit", "--once"]);
+    let last = audited.last().unwrap()["action"].as_str().unwrap();
+    assert!(last.ends_with("right"), "{last}");
+    let score = &home.json(&["result", "evaluate", "--task", "0"])[0];
+    assert!(score["accuracy"].as_f64().unwrap() >= 0.95, "{score}");
+
+    home.json(&["--as", "//Bob", "task", "submit", name]);
+    home.json(&["--as", "//Dave", "stake", "deposit", "100"]);
+    let cheat = [
+        "--as", "//Dave", "work", "--once", "--cheat", "fold", "--seed", "6",
+    ];
+    home.json(&cheat);
+    let status = || home.json(&["task", "show", "1"]).remove(0)["status"].clone();
+    assert_eq!(status(), "Committed");
+    let mut turns = 0;
+    while status() == "Committed" {
+        home.json(&["--as", "//Eve", "audit", "--once"]);
+        home.json(&cheat);
+        turns += 1;
+        assert!(turns < 50, "the dispute does not end");
+    }
+    assert_eq!(status(), "Open", "the task is there for others");
+}
+
+#[test]
 fn failures_have_the_exit_codes_that_the_help_promises() {
     let home = Home::new();
     assert_eq!(home.fails(&["--no-such-flag"]).0, 2);

@@ -8,6 +8,7 @@
 #![doc = include_str!("../../../../examples/recipe.toml")]
 //! ```
 
+mod body;
 mod data;
 mod error;
 mod inputs;
@@ -15,6 +16,7 @@ mod layer;
 mod loss;
 mod sections;
 
+pub use body::{no_importer, Forward, Imported, Importer};
 pub use data::{Columns, Data, Dtype, Field, Files, Tokens};
 pub use error::Error;
 pub use layer::{Layer, Size, Start};
@@ -28,11 +30,12 @@ use crate::{
     pattern::Pattern,
     training::{Objective, Training},
 };
+use body::Body;
 use data::Records;
 use error::refuse;
 use inputs::{Inputs, Rule};
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A model and its training.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,6 +45,8 @@ pub struct Recipe {
     pub data: Data,
     /// The name of the field that enters the first layer.
     pub input: String,
+    /// The file of the model that another framework wrote, instead of layers.
+    pub model: Option<PathBuf>,
     /// The layers, from the input to the output.
     #[serde(rename = "layer", default)]
     layers: Vec<toml::Table>,
@@ -110,13 +115,21 @@ impl Recipe {
     /// # Errors
     /// What is wrong with the layers or the data, and where.
     pub fn build(&self, folder: &Path) -> Result<Task, Error> {
-        let layers = self.layers()?;
+        self.build_with(folder, &no_importer)
+    }
+
+    /// Builds the programs and reads the data and the model, whose paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// What is wrong with the layers, the model or the data, and where.
+    pub fn build_with(&self, folder: &Path, importer: &Importer) -> Result<Task, Error> {
+        let file = self.model.as_ref().map(|file| folder.join(file));
+        let body = Body::new(self.layers()?, file.as_deref(), importer)?;
         let records = self.data.open(folder)?;
         let steps = self.train.steps_on(records.train.records)?;
         self.train.check_steps(&self.schedule, steps)?;
-        let mut model = self.model(Model::training(self.train.seed));
-        let (objective, classes) =
-            self.objective(&mut model, &layers, &records, self.train.batch)?;
+        let mut model = self.start(Model::training(self.train.seed));
+        let (objective, classes) = self.objective(&mut model, &body, &records, self.train.batch)?;
         self.check_groups(&model)?;
         let datasets = [
             ("data.train", Some(&records.train)),
@@ -124,12 +137,12 @@ impl Recipe {
         ];
         for (place, dataset) in datasets {
             if let Some(dataset) = dataset {
-                self.check_numbers(&layers, classes, &records, (place, dataset))?;
+                self.check_numbers(&body, classes, &records, (place, dataset))?;
             }
         }
         let built = model.train(objective, &self.training(folder, steps)?)?;
         let evaluation = match &records.test {
-            Some(test) => Some(self.pass(&layers, &records, test)?),
+            Some(test) => Some(self.pass(&body, &records, test)?),
             None => None,
         };
         Ok(Task {
@@ -179,7 +192,7 @@ impl Recipe {
     }
 
     /// The model before its first layer.
-    fn model(&self, mut model: Model) -> Model {
+    fn start(&self, mut model: Model) -> Model {
         let frozen = self.groups.iter().filter(|group| group.frozen);
         let names: Vec<Pattern> = frozen.flat_map(Group::patterns).collect();
         model.freeze(&names);
@@ -209,24 +222,22 @@ impl Recipe {
         )
     }
 
-    /// The layers and the loss over a batch; and the number of classes of a classifier.
+    /// The model and the loss over a batch; and the number of classes of a classifier.
     fn objective(
         &self,
         model: &mut Model,
-        layers: &[Layer],
+        body: &Body,
         records: &Records,
         batch: u32,
     ) -> Result<(Objective, Option<usize>), Error> {
         let inputs = Inputs::new(&self.data, records, batch);
-        let integers = matches!(layers.first(), Some(Layer::Embedding { .. }));
-        let mut x = inputs.value(&mut model.graph, "input", &self.input, integers)?;
-        for (k, layer) in layers.iter().enumerate() {
-            x = layer.apply(model, x, &k.to_string(), &format!("layer {k}"))?;
-        }
-        self.loss.apply(model, &inputs, x)
+        let integers = body.reads_integers();
+        let input = inputs.value(&mut model.graph, "input", &self.input, integers)?;
+        let output = body.apply(model, input)?;
+        self.loss.apply(model, &inputs, output)
     }
 
-    fn pass(&self, layers: &[Layer], data: &Records, test: &Dataset) -> Result<Pass, Error> {
+    fn pass(&self, body: &Body, data: &Records, test: &Dataset) -> Result<Pass, Error> {
         let records = test.records;
         let divides = |batch: &u32| *batch > 0 && records.is_multiple_of(*batch as u64);
         let batch = match self.evaluation.batch {
@@ -242,8 +253,8 @@ impl Recipe {
             let problem = "the pass would have 2^32 steps or more: set a greater divisor";
             Error::at("evaluation.batch", problem)
         })?;
-        let mut model = self.model(Model::evaluation(self.train.seed));
-        let (objective, _) = self.objective(&mut model, layers, data, batch)?;
+        let mut model = self.start(Model::evaluation(self.train.seed));
+        let (objective, _) = self.objective(&mut model, body, data, batch)?;
         Ok(Pass {
             built: model.evaluate(objective)?,
             test: test.clone(),
@@ -254,7 +265,7 @@ impl Recipe {
     /// Every label names a class, every id a row of the embedding.
     fn check_numbers(
         &self,
-        layers: &[Layer],
+        body: &Body,
         classes: Option<usize>,
         records: &Records,
         dataset: (&str, &Dataset),
@@ -262,9 +273,9 @@ impl Recipe {
         if let Some((target, rule)) = self.loss.rule(classes) {
             rule.check(&self.data, records, dataset, target)?;
         }
-        if let Some(Layer::Embedding { rows, .. }) = layers.first() {
+        if let Some(rows) = body.rows() {
             let rule = Rule::Below {
-                limit: *rows,
+                limit: rows,
                 or: None,
                 what: "row",
                 remedy: "raise `rows` of the embedding, or mend the data",

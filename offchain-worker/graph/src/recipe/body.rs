@@ -1,0 +1,94 @@
+//! What stands between a recipe's input and its loss: layers, or a model from a file.
+
+use super::{
+    error::{refuse, Error},
+    layer::Layer,
+};
+use crate::{graph::Value, model::Model};
+use std::path::Path;
+
+/// The forward pass of an [`Imported`] model: its output for an input, whose first axis is the
+/// batch, or why there is none.
+pub type Forward = dyn Fn(&mut Model, Value) -> Result<Value, String>;
+
+/// A model that another framework wrote.
+pub struct Imported {
+    /// Whether its input is of integers.
+    pub integers: bool,
+    /// Its forward pass.
+    pub forward: Box<Forward>,
+}
+
+/// Reads a model's file, or says why it cannot.
+pub type Importer = dyn Fn(&Path) -> Result<Imported, String>;
+
+/// The importer of those who have none.
+///
+/// # Errors
+/// Always.
+pub fn no_importer(_: &Path) -> Result<Imported, String> {
+    Err("models from files are not read here: list layers".into())
+}
+
+/// The place of a model's file in a recipe.
+const PLACE: &str = "model";
+
+pub(super) enum Body {
+    Layers(Vec<Layer>),
+    Imported(Imported),
+}
+
+impl Body {
+    /// The layers of a recipe, or the model in its file, one of which there must be.
+    pub fn new(
+        layers: Vec<Layer>,
+        file: Option<&Path>,
+        importer: &Importer,
+    ) -> Result<Body, Error> {
+        let Some(file) = file else {
+            return Ok(Body::Layers(layers));
+        };
+        refuse(
+            !layers.is_empty(),
+            PLACE,
+            "name a model's file or list layers, not both",
+        )?;
+        let problem = |problem| Error::at(PLACE, format!("{}: {problem}", file.display()));
+        Ok(Body::Imported(importer(file).map_err(problem)?))
+    }
+
+    /// Whether the input stays integers.
+    pub fn reads_integers(&self) -> bool {
+        match self {
+            Body::Layers(layers) => matches!(layers.first(), Some(Layer::Embedding { .. })),
+            Body::Imported(imported) => imported.integers,
+        }
+    }
+
+    /// The rows of the table that the input's integers pick from, as far as the recipe says.
+    pub fn rows(&self) -> Option<usize> {
+        match self {
+            Body::Layers(layers) => match layers.first() {
+                Some(Layer::Embedding { rows, .. }) => Some(*rows),
+                _ => None,
+            },
+            Body::Imported(_) => None,
+        }
+    }
+
+    /// The output for an input.
+    pub fn apply(&self, model: &mut Model, input: Value) -> Result<Value, Error> {
+        match self {
+            Body::Layers(layers) => {
+                let mut x = input;
+                for (k, layer) in layers.iter().enumerate() {
+                    x = layer.apply(model, x, &k.to_string(), &format!("layer {k}"))?;
+                }
+                Ok(x)
+            }
+            Body::Imported(imported) => {
+                (imported.forward)(model, input).map_err(|problem| Error::at(PLACE, problem))
+            }
+        }
+    }
+}
