@@ -28,6 +28,7 @@ pub const TERMS: Terms = Terms {
     clock: 600_000,
     increment: 2_000,
     min_blocks: 3,
+    goal: None,
 };
 
 /// Where everything is said to be found.
@@ -354,6 +355,7 @@ pub fn commit(job: &Job, attempt: Attempt, run: &Run) -> escrow::Commit {
         attempt,
         commitment: run.commitment(),
         last: tree::prove_open(&trace, trace.len() as u64 - 32),
+        metric: None,
         artifacts: NOWHERE.to_vec(),
     }
 }

@@ -26,24 +26,23 @@ struct Scene {
     dispute: Account,
 }
 
-/// Sends a message and replies with what it returns.
-macro_rules! send {
-    ($scene:expr, $contract:ty, $at:ident, $by:expr, $value:expr, $message:ident($($argument:expr),*)) => {{
+macro_rules! tell {
+    ($how:ident, $scene:expr, $contract:ty, $at:ident, $by:expr, $value:expr, $message:ident($($argument:expr),*)) => {{
         let contract = $scene.$at.into();
         let message = ink_e2e::create_call_builder::<$contract>(contract).$message($($argument),*);
-        let sent = $scene.chain.call($by, &message).value($value).submit().await;
-        sent.expect("the message is taken in").return_value()
+        let told = $scene.chain.call($by, &message).value($value).$how().await;
+        told.expect("the chain takes the message").return_value()
     }};
+}
+
+/// Sends a message and replies with what it returns.
+macro_rules! send {
+    ($($message:tt)*) => { tell!(submit, $($message)*) };
 }
 
 /// What a message would reply.
 macro_rules! ask {
-    ($scene:expr, $contract:ty, $at:ident, $by:expr, $value:expr, $message:ident($($argument:expr),*)) => {{
-        let contract = $scene.$at.into();
-        let message = ink_e2e::create_call_builder::<$contract>(contract).$message($($argument),*);
-        let asked = $scene.chain.call($by, &message).value($value).dry_run().await;
-        asked.expect("the message can be tried").return_value()
-    }};
+    ($($message:tt)*) => { tell!(dry_run, $($message)*) };
 }
 
 /// Uploads a contract, makes an instance and replies with its account.
@@ -176,7 +175,7 @@ async fn life(node: &Node) {
         escrow,
         &stranger,
         0,
-        commit(0, task.hash(), 1, claim, last.clone(), vec![])
+        commit(0, task.hash(), 1, claim, last.clone(), None, vec![])
     );
     assert_eq!(usurped, Err(escrow::Error::NotSolver));
     let committed = send!(
@@ -185,7 +184,7 @@ async fn life(node: &Node) {
         escrow,
         &solver,
         0,
-        commit(0, task.hash(), 1, claim, last, vec![])
+        commit(0, task.hash(), 1, claim, last, None, vec![])
     );
     assert_eq!(committed, Ok(()));
 

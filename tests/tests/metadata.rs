@@ -7,6 +7,7 @@ use drink::session::error::SessionError;
 use drink::session::{ContractBundle, Session, NO_ARGS, NO_ENDOWMENT};
 use drink::AccountId32;
 use lockstep_interface::escrow::{self, TaskRecord, TaskStatus};
+use lockstep_interface::goal::{Goal, Side};
 use lockstep_interface::stake::{self, Staker};
 use lockstep_interface::{Task, Terms};
 use lockstep_protocol::rehearsal::sample::{run, SHAPES};
@@ -137,14 +138,21 @@ fn text(task: &Task) -> String {
         clock,
         increment,
         min_blocks,
+        goal,
     } = task.terms;
+    let goal = goal.map_or("None".to_string(), |goal| {
+        format!(
+            "Some(Goal {{ slot: {}, side: {:?}, threshold: {}, otherwise: {} }})",
+            goal.slot, goal.side, goal.threshold, goal.otherwise
+        )
+    });
     format!(
         "Task {{ spec: TaskSpec {{ program: {}, nodes: {}, slots: {}, genesis: {}, \
          datasets: [{}], batch: {}, steps: {}, segment: {}, seed: {} }}, \
          terms: Terms {{ reward_floor: {reward_floor}, reward_ceiling: {reward_ceiling}, \
          stake: {stake}, bond: {bond}, demand_fee: {demand_fee}, ramp: {ramp}, open: {open}, \
          work: {work}, audit: {audit}, window: {window}, replay: {replay}, clock: {clock}, \
-         increment: {increment}, min_blocks: {min_blocks} }} }}",
+         increment: {increment}, min_blocks: {min_blocks}, goal: {goal} }} }}",
         hex(&spec.program),
         spec.nodes,
         spec.slots,
@@ -172,7 +180,15 @@ fn a_task_is_submitted_and_accepted_through_the_metadata_alone() {
 
     let task = Task {
         spec: run(SHAPES[0], None).spec.clone(),
-        terms: TERMS,
+        terms: Terms {
+            goal: Some(Goal {
+                slot: 0,
+                side: Side::AtLeast,
+                threshold: 0.5f32.to_bits(),
+                otherwise: 999,
+            }),
+            ..TERMS
+        },
     };
     let arguments = [text(&task), hex(b"a place")];
     let short: Result<u64, escrow::Error> = scene.call(&escrow, "submit", &arguments, None);

@@ -21,7 +21,7 @@ const CONFIG_BYTES: usize = 307;
 mod contract {
     use crate::logic::{
         challenge, owner,
-        task::{self, Current, Moment},
+        task::{self, Claim, Current, Moment},
         withdraw, Done, Effect,
     };
     use crate::CONFIG_BYTES;
@@ -32,7 +32,8 @@ mod contract {
             AttemptRecord, Challenged, Config, Error, Event, ListedTask, Outcome, TaskPage,
             TaskRecord, LISTED_ATTEMPTS, PAGE,
         },
-        stake, Account, Attempt, Bounds, Hash as Blake3, Message, Millis, Task, TaskId,
+        stake, Account, Attempt, Bounds, Hash as Blake3, Message, MetricProof, Millis, Task,
+        TaskId,
     };
     use lockstep_protocol::{task::Commitment, tree::Opening};
 
@@ -156,9 +157,11 @@ mod contract {
         }
 
         /// Commits to a result. Only the attempt's solver, up to its deadline. `last` opens the
-        /// final state as the last entry of the trace; `artifacts` says where the checkpoints
-        /// are found, in at most 256 bytes.
+        /// final state as the last entry of the trace; `metric` shows what the terms' goal asks for,
+        /// without which the result earns as if the goal were missed; `artifacts` says where the
+        /// checkpoints are found, in at most 256 bytes.
         #[ink(message)]
+        #[allow(clippy::too_many_arguments)] // ink! makes the message's fields arguments.
         pub fn commit(
             &mut self,
             task: TaskId,
@@ -166,14 +169,19 @@ mod contract {
             attempt: Attempt,
             commitment: Commitment,
             last: Opening,
+            metric: Option<MetricProof>,
             artifacts: Vec<u8>,
         ) -> Result<(), Error> {
             let caller = self.caller();
             let at = self.moment();
             self.change(task, attempt, |_, current| {
-                let done = task::commit(
-                    current, caller, terms_hash, commitment, &last, artifacts, at,
-                )?;
+                let claim = Claim {
+                    commitment,
+                    last,
+                    metric,
+                    artifacts,
+                };
+                let done = task::commit(current, caller, terms_hash, claim, at)?;
                 Ok(((), done))
             })
         }

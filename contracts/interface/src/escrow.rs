@@ -1,8 +1,8 @@
 //! The escrow contract: the life of a task, and who is paid.
 
 use crate::{
-    stake, terms::TermsFault, Account, Attempt, Balance, BlockNumber, Bounds, Hash, Logged, Millis,
-    Task, TaskId, Terms,
+    stake, terms::TermsFault, Account, Attempt, Balance, BlockNumber, Bounds, Hash, Logged,
+    MetricProof, Millis, Task, TaskId, Terms,
 };
 use alloc::vec::Vec;
 use core::fmt;
@@ -53,6 +53,8 @@ pub struct TaskRecord {
     pub terms: Terms,
     /// Checkpoints of the task.
     pub segments: u32,
+    /// State slots of its program.
+    pub slots: u32,
     /// The block that contains the `Submitted` event.
     pub block: BlockNumber,
     /// Where it stands.
@@ -123,6 +125,9 @@ pub struct AttemptRecord {
     pub audit_end: Millis,
     /// What was committed; zeros before.
     pub commitment: Commitment,
+    /// The metric that the terms' goal asks for, as proven with the commitment;
+    /// [`NO_METRIC`](crate::goal::NO_METRIC) without.
+    pub metric: u32,
     /// The block that contains the `Committed` event; 0 before.
     pub block: BlockNumber,
     /// Last moment to challenge; 0 before the commit.
@@ -262,6 +267,9 @@ messages! {
         commitment: Commitment,
         /// The chunk of the trace that ends with the final state.
         last: Opening,
+        /// The final state's metric, when the terms have a goal; without it the result earns as if
+        /// the goal were missed.
+        metric: Option<MetricProof>,
         /// Where the checkpoints are found, at most 256 bytes.
         artifacts: Vec<u8>,
     } -> Result<(), Error>;
@@ -448,6 +456,8 @@ pub enum Event {
         attempt: Attempt,
         /// The checkpoint trace and the final state.
         commitment: Commitment,
+        /// The metric that was proven with it.
+        metric: Option<u32>,
         /// Last moment to challenge.
         window_end: Millis,
         /// Where the checkpoints are.
@@ -459,9 +469,9 @@ pub enum Event {
         task: TaskId,
         /// Which attempt.
         attempt: Attempt,
-        /// What the solver can withdraw.
-        price: Balance,
-        /// What the submitter can withdraw of it.
+        /// What the solver can withdraw: its price, or the part that the goal leaves of it.
+        earned: Balance,
+        /// What the submitter can withdraw of the reward.
         refund: Balance,
     },
     /// An attempt missed its deadline.
@@ -623,6 +633,8 @@ pub enum Error {
     TooEarly,
     /// The opening does not show the final state as the last entry of the trace.
     Opening,
+    /// The proof does not show the metric of the goal in the final state, or there is no goal.
+    Metric,
     /// Disputes or demands are not over.
     Challenged,
     /// Something is still owed.
@@ -668,6 +680,7 @@ impl fmt::Display for Error {
             Error::TooLate => "the deadline or window has passed",
             Error::TooEarly => "the deadline or window has not passed yet",
             Error::Opening => "the opening does not show the final state as the trace's last entry",
+            Error::Metric => "the proof does not show the goal's metric in the final state",
             Error::Challenged => "a dispute or demand is not over yet",
             Error::Owed => "something is still owed: withdraw it first",
             Error::NothingOwed => "nothing is owed",

@@ -32,10 +32,12 @@ mod message;
 pub mod cell;
 pub mod dispute;
 pub mod escrow;
+pub mod goal;
 mod selector;
 pub mod stake;
 pub mod terms;
 
+pub use goal::{Goal, GoalFault, MetricProof};
 pub use message::{Garbled, Logged, Message, Signature};
 pub use selector::selector;
 pub use terms::{Bounds, Task, Terms, TermsFault};

@@ -1,6 +1,6 @@
 //! What a submitter offers, and the limits that bind every offer.
 
-use crate::{Balance, BlockNumber, Hash, Millis};
+use crate::{Balance, BlockNumber, Goal, GoalFault, Hash, Millis};
 use core::fmt;
 use lockstep_protocol::task::TaskSpec;
 use scale::{Decode, Encode};
@@ -59,6 +59,8 @@ pub struct Terms {
     pub increment: Millis,
     /// Blocks that every turn of a dispute and every demand lasts at least.
     pub min_blocks: BlockNumber,
+    /// What the result must reach to earn the whole price, if anything.
+    pub goal: Option<Goal>,
 }
 
 /// Contract-wide limits of terms, fixed at deployment.
@@ -140,11 +142,14 @@ pub enum TermsFault {
     Blocks,
     /// Drowning a solver in disputes would cost less than its stake and reward.
     Drowning,
+    /// The goal is impossible, or pays too little when it is missed.
+    Goal(GoalFault),
 }
 
 impl fmt::Display for TermsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            TermsFault::Goal(fault) => return write!(f, "the goal: {fault}"),
             TermsFault::Reward => {
                 "the reward floor is below the contract's minimum or above the ceiling, or the \
                  ceiling exceeds 2^88"
@@ -177,11 +182,12 @@ impl fmt::Display for TermsFault {
 impl core::error::Error for TermsFault {}
 
 impl Terms {
-    /// Checks every term against the contract's bounds and against the others.
+    /// Checks every term against the contract's bounds, the others, and the program's number of
+    /// state slots.
     ///
     /// # Errors
     /// The first limit that is broken.
-    pub fn check(&self, bounds: &Bounds) -> Result<(), TermsFault> {
+    pub fn check(&self, bounds: &Bounds, slots: u32) -> Result<(), TermsFault> {
         let time = |t: Millis, min: Millis| (min..=bounds.max_time).contains(&t);
         let rules = [
             (
@@ -231,7 +237,21 @@ impl Terms {
         if self.bond.saturating_mul(disputes_at_once) < self.stake + self.reward_ceiling {
             return Err(TermsFault::Drowning);
         }
+        if let Some(goal) = &self.goal {
+            goal.check(slots, self.reward_floor, bounds.min_reward)
+                .map_err(TermsFault::Goal)?;
+        }
         Ok(())
+    }
+
+    /// The lowest that may be paid of a price: all of it, unless a goal is missed.
+    pub fn least(&self, price: Balance) -> Balance {
+        self.goal.map_or(price, |goal| goal.reduced(price))
+    }
+
+    /// What is paid of a price for a result with this metric.
+    pub fn earned(&self, price: Balance, metric: u32) -> Balance {
+        self.goal.map_or(price, |goal| goal.earned(price, metric))
     }
 
     /// The price after `open` milliseconds of open time: linear from floor to ceiling, rounded
@@ -302,6 +322,7 @@ mod tests {
         clock: 100,
         increment: 10,
         min_blocks: 2,
+        goal: None,
     };
 
     #[test]
@@ -341,7 +362,7 @@ mod tests {
 
     #[test]
     fn terms_on_every_limit_are_accepted_and_one_beyond_is_refused() {
-        assert_eq!(TERMS.check(&BOUNDS), Ok(()));
+        assert_eq!(TERMS.check(&BOUNDS, 1), Ok(()));
         let broken = [
             (
                 Terms {
@@ -453,7 +474,7 @@ mod tests {
             ),
         ];
         for (terms, fault) in broken {
-            assert_eq!(terms.check(&BOUNDS), Err(fault), "{terms:?}");
+            assert_eq!(terms.check(&BOUNDS, 1), Err(fault), "{terms:?}");
         }
     }
 

@@ -37,6 +37,7 @@ impl Pace {
                 clock: 4 * HOUR,
                 increment: HOUR / 60,
                 min_blocks: 10,
+                goal: None,
             },
             unbonding: 7 * 24 * HOUR,
         }
@@ -85,7 +86,7 @@ mod tests {
     fn every_pace_keeps_its_own_bounds() {
         for pace in [Pace::hours(), Pace::seconds()] {
             assert!(pace.bounds.check());
-            assert_eq!(pace.terms.check(&pace.bounds), Ok(()));
+            assert_eq!(pace.terms.check(&pace.bounds, 1), Ok(()));
         }
     }
 }

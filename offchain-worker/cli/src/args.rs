@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::bench::load::Load;
+use crate::goal::{self, Wish};
 use crate::money;
 use crate::time;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -298,6 +299,13 @@ pub struct SubmitArgs {
     /// Blocks that every turn lasts at least.
     #[arg(long, default_value_t = 20)]
     pub min_blocks: u32,
+    /// What the final state must prove to earn the whole price, such as "test_accuracy >= 0.95".
+    #[arg(long, value_name = "METRIC >= NUMBER", value_parser = goal::parse)]
+    pub goal: Option<Wish>,
+    /// What is paid of the price when the goal is missed.
+    #[arg(long, value_name = "SHARE", default_value = "50%", requires = "goal",
+          value_parser = goal::parse_share)]
+    pub otherwise: u16,
 }
 
 /// How long a role stays, and who may watch it.

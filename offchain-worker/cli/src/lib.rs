@@ -8,6 +8,7 @@ mod context;
 mod demo;
 mod deployment;
 mod exit;
+mod goal;
 mod import;
 mod money;
 mod recipe;

@@ -207,6 +207,11 @@ impl Graph {
         self.insert(Op::Fill(word), vec![], vec![], Dtype::U32)
     }
 
+    /// A scalar of the type of `like`, whose bits are zeros.
+    pub(crate) fn zero(&mut self, like: Value) -> Value {
+        self.insert(Op::Fill(0), vec![], vec![], self.dtype(like))
+    }
+
     /// The row-major position of every element, modulo 2^32, as `u32`.
     pub fn positions(&mut self, shape: &[usize]) -> Value {
         self.insert(Op::Positions, vec![], shape.to_vec(), Dtype::U32)

@@ -2,6 +2,7 @@
 
 use crate::{
     graph::{Graph, State, Value},
+    held_out::HeldOut,
     initial::Initial,
     pattern::Pattern,
 };
@@ -38,13 +39,22 @@ pub struct Buffer {
     pub initial: Vec<f32>,
 }
 
+/// What a model is built for.
+#[derive(Clone, Copy)]
+enum Mode {
+    Training,
+    Evaluation,
+    /// Training, and evaluation in the last steps.
+    Both(HeldOut),
+}
+
 /// A model in the making: a graph and the parameters that its layers have declared.
 pub struct Model {
     /// Where the layers' values are.
     pub graph: Graph,
     /// The task's seed.
     pub seed: u64,
-    training: bool,
+    mode: Mode,
     parameters: Vec<Parameter>,
     freezing: Vec<Pattern>,
     constants: Vec<(String, Value)>,
@@ -59,7 +69,7 @@ impl Model {
         Model {
             graph: Graph::new(),
             seed,
-            training: true,
+            mode: Mode::Training,
             parameters: vec![],
             freezing: vec![],
             constants: vec![],
@@ -72,7 +82,15 @@ impl Model {
     /// The same model for evaluation: dropout does nothing.
     pub fn evaluation(seed: u64) -> Model {
         Model {
-            training: false,
+            mode: Mode::Evaluation,
+            ..Model::training(seed)
+        }
+    }
+
+    /// A model that is trained and, in the last steps, evaluated.
+    pub fn training_then(seed: u64, held_out: HeldOut) -> Model {
+        Model {
+            mode: Mode::Both(held_out),
             ..Model::training(seed)
         }
     }
@@ -102,9 +120,39 @@ impl Model {
         self.constants.iter().map(|(name, _)| &name[..])
     }
 
-    /// Whether the model is trained, rather than evaluated.
+    /// Whether the model is trained, rather than evaluated alone.
     pub fn is_training(&self) -> bool {
-        self.training
+        !matches!(self.mode, Mode::Evaluation)
+    }
+
+    /// The evaluation at the end of the training, if there is one.
+    pub fn held_out(&self) -> Option<HeldOut> {
+        match self.mode {
+            Mode::Both(held_out) => Some(held_out),
+            _ => None,
+        }
+    }
+
+    /// `trained` in steps of training and `evaluated` in steps of evaluation, for layers that
+    /// differ in them. Of one that is asked for, the other is not computed.
+    ///
+    /// # Panics
+    /// When the two differ in shape or type.
+    pub fn by_mode(
+        &mut self,
+        trained: impl FnOnce(&mut Graph) -> Value,
+        evaluated: impl FnOnce(&mut Graph) -> Value,
+    ) -> Value {
+        let graph = &mut self.graph;
+        match self.mode {
+            Mode::Training => trained(graph),
+            Mode::Evaluation => evaluated(graph),
+            Mode::Both(held_out) => {
+                let evaluates = held_out.evaluates(graph);
+                let (trained, evaluated) = (trained(graph), evaluated(graph));
+                graph.select(evaluates, evaluated, trained)
+            }
+        }
     }
 
     /// The buffers, in the order in which they were declared.
@@ -143,7 +191,8 @@ impl Model {
         found.next = next;
     }
 
-    fn declares(&self, name: &str) -> bool {
+    /// Whether a parameter, a constant or a buffer has this name.
+    pub fn declares(&self, name: &str) -> bool {
         self.weight(name).is_some() || self.buffers.iter().any(|b| b.name == name)
     }
 
@@ -229,9 +278,9 @@ impl Model {
     pub fn dropout(&mut self, x: Value, rate: f32) -> Value {
         let domain = DROPOUT + self.dropouts;
         self.dropouts += 1;
-        match self.training {
-            true => self.graph.dropout(x, rate, domain),
-            false => x,
+        match rate == 0.0 {
+            true => x,
+            false => self.by_mode(|graph| graph.dropout(x, rate, domain), |_| x),
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     built::{named_constants, Built, Kind, Slot},
     graph::{Graph, State, Value},
+    held_out::HeldOut,
     lower::lower,
     model::{Buffer, Model, Parameter},
     optimizer::Optimizer,
@@ -19,6 +20,10 @@ pub mod metric {
     pub const LOSS: &str = "metric.loss";
     /// The running mean of the share of right answers in recent steps, f32.
     pub const ACCURACY: &str = "metric.accuracy";
+    /// After an evaluation at the end of a training: the mean loss of the held-out answers, f32.
+    pub const TEST_LOSS: &str = "metric.test_loss";
+    /// After an evaluation at the end of a training: the share of right held-out answers, f32.
+    pub const TEST_ACCURACY: &str = "metric.test_accuracy";
     /// In an evaluation: the sum of the losses of all answers so far, f32.
     pub const LOSS_SUM: &str = "metric.loss_sum";
     /// In an evaluation: right answers so far, u32.
@@ -65,6 +70,25 @@ impl Objective {
                 let answers: usize = graph.shape(self.losses).iter().product();
                 graph.word(answers as u32)
             }
+        }
+    }
+
+    /// The same without the answers at places of the batch where an evaluation has no record.
+    fn within(&self, graph: &mut Graph, held_out: HeldOut) -> Objective {
+        let shape = graph.shape(self.losses).to_vec();
+        let mut column = vec![1; shape.len()];
+        column[0] = shape[0];
+        let counts = held_out.counts(graph);
+        let counts = graph.reshape(counts, &column);
+        let counts = graph.broadcast(counts, &shape);
+        let mut only = |x: Value| {
+            let zero = graph.zero(x);
+            graph.select(counts, x, zero)
+        };
+        Objective {
+            losses: only(self.losses),
+            hits: self.hits.map(&mut only),
+            counts: Some(self.counts.map_or(counts, &mut only)),
         }
     }
 
@@ -126,22 +150,35 @@ impl Training {
     }
 }
 
+/// Sums over the answers of an evaluation so far.
+struct Totals {
+    loss: Value,
+    correct: Option<Value>,
+    seen: Value,
+}
+
 /// State tensors and their values after the step, in slot order.
 #[derive(Default)]
 struct Slots {
     slots: Vec<Slot>,
     next: Vec<(State, Value)>,
+    /// Steps in which what is pushed stays as it is.
+    stays: Option<Value>,
 }
 
 impl Slots {
     fn push(
         &mut self,
-        graph: &Graph,
+        graph: &mut Graph,
         (name, kind): (String, Kind),
         old: (State, Value),
         new: Value,
     ) {
         let (state, value) = old;
+        let new = match self.stays {
+            Some(stays) if new != value => graph.select(stays, value, new),
+            _ => new,
+        };
         let shape = graph.shape(value).to_vec();
         let dtype = graph.dtype(value);
         let bytes = shape.iter().product::<usize>() * dtype.size() as usize;
@@ -155,14 +192,14 @@ impl Slots {
         self.next.push((state, new));
     }
 
-    fn parameter(&mut self, graph: &Graph, parameter: &Parameter, new: Value) {
+    fn parameter(&mut self, graph: &mut Graph, parameter: &Parameter, new: Value) {
         let named = (parameter.name.clone(), Kind::Parameter);
         self.push(graph, named, (parameter.state, parameter.value), new);
         let genesis = parameter.initial.iter().flat_map(|x| x.to_le_bytes());
         self.slots.last_mut().expect("a slot was pushed").genesis = genesis.collect();
     }
 
-    fn buffer(&mut self, graph: &Graph, buffer: &Buffer, new: Value) {
+    fn buffer(&mut self, graph: &mut Graph, buffer: &Buffer, new: Value) {
         let named = (buffer.name.clone(), Kind::Buffer);
         self.push(graph, named, (buffer.state, buffer.value), new);
         let genesis = buffer.initial.iter().flat_map(|x| x.to_le_bytes());
@@ -180,6 +217,56 @@ impl Slots {
         let old = graph.state(&[], dtype);
         let new = next(graph, old.1);
         self.push(graph, (name.to_string(), Kind::Metric), old, new);
+    }
+
+    /// A metric that adds up `term`, anew from 0 in a step that `starts`; its value after the step.
+    fn sum(&mut self, graph: &mut Graph, name: &str, term: Value, starts: Option<Value>) -> Value {
+        let axes: Vec<usize> = (0..graph.shape(term).len()).collect();
+        let term = graph.sum(term, &axes);
+        let mut total = None;
+        self.metric(graph, name, graph.dtype(term), |graph, mut old| {
+            if let Some(starts) = starts {
+                let zero = graph.zero(term);
+                old = graph.select(starts, zero, old);
+            }
+            *total.insert(match graph.dtype(term) {
+                Dtype::F32 => graph.add(old, term),
+                _ => graph.int_add(old, term),
+            })
+        });
+        total.expect("a metric computes its value")
+    }
+
+    /// What adds up in an evaluation.
+    fn totals(&mut self, graph: &mut Graph, objective: Objective, starts: Option<Value>) -> Totals {
+        let seen = objective.seen(graph);
+        Totals {
+            loss: self.sum(graph, metric::LOSS_SUM, objective.losses, starts),
+            correct: objective
+                .hits
+                .map(|hits| self.sum(graph, metric::CORRECT, hits, starts)),
+            seen: self.sum(graph, metric::SEEN, seen, starts),
+        }
+    }
+
+    /// The slots of an evaluation at the end of a training.
+    fn test(&mut self, graph: &mut Graph, objective: Objective, held_out: HeldOut) {
+        let (evaluates, starts) = (held_out.evaluates(graph), held_out.starts(graph));
+        self.stays = Some(graph.not(evaluates));
+        let objective = objective.within(graph, held_out);
+        let totals = self.totals(graph, objective, Some(starts));
+        let (seen, one) = (graph.to_f32(totals.seen), graph.scalar(1.0));
+        let seen = graph.maximum(seen, one);
+        let correct = totals.correct.map(|correct| graph.to_f32(correct));
+        let means = [
+            (metric::TEST_LOSS, Some(totals.loss)),
+            (metric::TEST_ACCURACY, correct),
+        ];
+        for (name, sum) in means {
+            if let Some(sum) = sum {
+                self.metric(graph, name, Dtype::F32, |graph, _| graph.div(sum, seen));
+            }
+        }
     }
 
     fn build(self, graph: &Graph, batch: u32) -> Result<Built, Invalid> {
@@ -201,10 +288,14 @@ impl Model {
     /// A metric averages all steps while there are fewer than [`WINDOW`], then moves towards each
     /// step's value by one part in [`WINDOW`].
     ///
+    /// In the steps of an evaluation at the end ([`Model::training_then`]) all these stay, and the
+    /// slots of that evaluation come last.
+    ///
     /// # Errors
     /// When the step does not fit the limits of a program.
     pub fn train(mut self, objective: Objective, training: &Training) -> Result<Built, Invalid> {
         let (parameters, buffers) = (self.parameters().to_vec(), self.buffers().to_vec());
+        let held_out = self.held_out();
         let graph = &mut self.graph;
         let batch = graph.shape(objective.losses)[0];
         let loss = objective.mean(graph, objective.losses);
@@ -214,7 +305,10 @@ impl Model {
             graph.clip(&mut gradients, longest);
         }
 
-        let mut slots = Slots::default();
+        let mut slots = Slots {
+            stays: held_out.map(|held_out| held_out.evaluates(graph)),
+            ..Slots::default()
+        };
         let optimizer = &training.optimizer;
         let scalars = optimizer.scalars(graph, &training.rates);
         for (parameter, gradient) in parameters.iter().zip(gradients) {
@@ -247,6 +341,9 @@ impl Model {
                 g.running_mean(old, accuracy)
             });
         }
+        if let Some(held_out) = held_out {
+            slots.test(graph, objective, held_out);
+        }
         slots.build(graph, batch as u32)
     }
 
@@ -267,20 +364,7 @@ impl Model {
         for buffer in &buffers {
             slots.buffer(graph, buffer, buffer.value);
         }
-        slots.metric(graph, metric::LOSS_SUM, Dtype::F32, |g, old| {
-            let sum = g.sum(objective.losses, &objective.axes(g));
-            g.add(old, sum)
-        });
-        if let Some(hits) = objective.hits {
-            slots.metric(graph, metric::CORRECT, Dtype::U32, |g, old| {
-                let sum = g.sum(hits, &objective.axes(g));
-                g.int_add(old, sum)
-            });
-        }
-        slots.metric(graph, metric::SEEN, Dtype::U32, |g, old| {
-            let seen = objective.seen(g);
-            g.int_add(old, seen)
-        });
+        slots.totals(graph, objective, None);
         slots.build(graph, batch)
     }
 }

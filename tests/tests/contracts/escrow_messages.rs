@@ -7,6 +7,7 @@ use lockstep_interface::escrow::{
     Expire, Finalize, FlushBurn, OfferOwnership, Outcome, Pause, PayShare, PruneAttempt, PruneTask,
     Submit, TakeOwnership, TaskStatus, WithdrawRefund, WithdrawReward, MAX_LOCATION,
 };
+use lockstep_interface::goal::{Goal, GoalFault, MetricProof, Side, NO_METRIC};
 use lockstep_interface::terms::MAX_AMOUNT;
 use lockstep_interface::{Bounds, Message, Task, Terms, TermsFault, BURN_ACCOUNT};
 use lockstep_protocol::player::FileId;
@@ -140,6 +141,33 @@ fn terms_that_overflow_or_leave_the_bounds_are_refused() {
         (terms(&|t| t.min_blocks = u32::MAX), TermsFault::Blocks),
         (terms(&|t| t.min_blocks = 0), TermsFault::Blocks),
         (terms(&|t| t.replay = t.clock / 9), TermsFault::Drowning),
+        (
+            terms(&|t| {
+                t.goal = Some(Goal {
+                    slot: u32::MAX,
+                    ..GOAL
+                })
+            }),
+            TermsFault::Goal(GoalFault::Slot),
+        ),
+        (
+            terms(&|t| {
+                t.goal = Some(Goal {
+                    threshold: NO_METRIC,
+                    ..GOAL
+                })
+            }),
+            TermsFault::Goal(GoalFault::Threshold),
+        ),
+        (
+            terms(&|t| {
+                t.goal = Some(Goal {
+                    otherwise: u16::MAX,
+                    ..GOAL
+                })
+            }),
+            TermsFault::Goal(GoalFault::Otherwise),
+        ),
     ];
     let world = World::new();
     let submitter = world.person("submitter");
@@ -279,6 +307,46 @@ fn accepting_binds_to_the_task_the_price_and_the_moment() {
     let late = world.person("late");
     world.stake(&late, TERMS.stake);
     assert_eq!(world.tell(&late, 0, &good), Err(Error::Status));
+    world.check_books();
+}
+
+/// Half of slot 0, or all but a thousandth of the price.
+const GOAL: Goal = Goal {
+    slot: 0,
+    side: Side::AtLeast,
+    threshold: 0x3f00_0000,
+    otherwise: 999,
+};
+
+#[test]
+fn a_metric_is_taken_only_as_a_goal_asks_and_the_state_holds_it() {
+    let world = World::new();
+    let solver = world.person("solver");
+    world.stake(&solver, 2 * TERMS.stake);
+    // The hash of the slot's tensor is right, but it is that of no single f32 which is shown.
+    let step = honest().spec.steps - 1;
+    let state = honest().bytes(FileId::StateAfter { step });
+    let proof = MetricProof {
+        metric: 1f32.to_bits(),
+        slot: tree::prove_open(&state, 0),
+    };
+    let with_goal = Terms {
+        goal: Some(GOAL),
+        ..TERMS
+    };
+    for terms in [TERMS, with_goal] {
+        let job = world.submit(&honest().spec, terms);
+        let attempt = world.accept(&job, &solver);
+        let plain = commit(&job, attempt, honest());
+        let shown = Commit {
+            metric: Some(proof.clone()),
+            ..plain.clone()
+        };
+        assert_eq!(world.tell(&solver, 0, &shown), Err(Error::Metric));
+        world
+            .tell(&solver, 0, &plain)
+            .expect("without a metric it is taken");
+    }
     world.check_books();
 }
 

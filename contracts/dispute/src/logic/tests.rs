@@ -43,6 +43,7 @@ fn content(program: Hash, slots: u32) -> Task {
             clock: 70,
             increment: 5,
             min_blocks: 2,
+            goal: None,
         },
     }
 }

@@ -7,7 +7,8 @@ use lockstep_interface::{
         AttemptRecord, AttemptStatus, Config, Error, Event, TaskRecord, TaskStatus, MAX_LOCATION,
         MISSED_DEADLINE_BURN,
     },
-    Account, Attempt, Balance, BlockNumber, Hash, Millis, Task, TaskId,
+    goal::NO_METRIC,
+    Account, Attempt, Balance, BlockNumber, Hash, MetricProof, Millis, Task, TaskId,
 };
 use lockstep_protocol::{
     task::Commitment,
@@ -40,6 +41,18 @@ pub struct Current<'a> {
     pub attempt: &'a mut AttemptRecord,
 }
 
+/// What a solver claims and shows.
+pub struct Claim {
+    /// The checkpoint trace and the final state.
+    pub commitment: Commitment,
+    /// The final state as the last entry of the trace.
+    pub last: Opening,
+    /// The final state's metric.
+    pub metric: Option<MetricProof>,
+    /// Where the checkpoints are.
+    pub artifacts: Vec<u8>,
+}
+
 /// Takes a task in.
 pub fn submit(
     config: &Config,
@@ -57,7 +70,10 @@ pub fn submit(
         return Err(Error::Paused);
     }
     content.spec.check().map_err(Error::Spec)?;
-    content.terms.check(&config.bounds).map_err(Error::Terms)?;
+    content
+        .terms
+        .check(&config.bounds, content.spec.slots)
+        .map_err(Error::Terms)?;
     check_location(&artifacts)?;
     if value != content.terms.reward_ceiling {
         return Err(Error::Value);
@@ -67,6 +83,7 @@ pub fn submit(
         terms_hash: content.hash(),
         terms: content.terms,
         segments: content.spec.segments(),
+        slots: content.spec.slots,
         block: at.block,
         status: TaskStatus::Open,
         attempts: 0,
@@ -117,6 +134,7 @@ pub fn accept(
         deadline,
         audit_end: now.saturating_add(task.terms.audit),
         commitment: NOTHING,
+        metric: NO_METRIC,
         block: 0,
         window_end: 0,
         challenges: 0,
@@ -142,9 +160,7 @@ pub fn commit(
     current: Current,
     caller: Account,
     terms_hash: Hash,
-    commitment: Commitment,
-    last: &Opening,
-    artifacts: Vec<u8>,
+    claim: Claim,
     at: Moment,
 ) -> Result<Done, Error> {
     let Current {
@@ -153,6 +169,12 @@ pub fn commit(
         number,
         attempt,
     } = current;
+    let Claim {
+        commitment,
+        last,
+        metric,
+        artifacts,
+    } = claim;
     if terms_hash != task.terms_hash {
         return Err(Error::OtherTask);
     }
@@ -168,9 +190,16 @@ pub fn commit(
     }
     check_location(&artifacts)?;
     let end = u64::from(task.segments) * 32;
-    let entry = tree::open(end, &commitment.trace, last, end - 32, 32);
+    let entry = tree::open(end, &commitment.trace, &last, end - 32, 32);
     if entry != Some(&commitment.state[..]) {
         return Err(Error::Opening);
+    }
+    if let Some(proof) = &metric {
+        let goal = task.terms.goal.ok_or(Error::Metric)?;
+        if !proof.holds(&commitment.state, task.slots, goal.slot) {
+            return Err(Error::Metric);
+        }
+        attempt.metric = proof.metric;
     }
     task.status = TaskStatus::Committed;
     attempt.status = AttemptStatus::Committed;
@@ -184,6 +213,7 @@ pub fn commit(
         task: id,
         attempt: number,
         commitment,
+        metric: metric.map(|proof| proof.metric),
         window_end: attempt.window_end,
         artifacts,
     }))
@@ -207,18 +237,19 @@ pub fn finalize(current: Current, now: Millis) -> Result<Done, Error> {
     if attempt.challenges > 0 {
         return Err(Error::Challenged);
     }
-    let refund = core::mem::take(&mut task.held) - attempt.price;
+    let earned = task.terms.earned(attempt.price, attempt.metric);
+    let refund = core::mem::take(&mut task.held) - earned;
     task.owed += refund;
     task.status = TaskStatus::Settled;
     task.result = attempt.commitment;
-    attempt.owed += attempt.price;
+    attempt.owed += earned;
     attempt.status = AttemptStatus::Final;
     Ok(Done::default()
         .effect(Effect::Unlock(attempt.solver, attempt.stake))
         .event(Event::Settled {
             task: id,
             attempt: number,
-            price: attempt.price,
+            earned,
             refund,
         }))
 }

@@ -103,7 +103,12 @@ impl Embedded {
     pub fn advance(&self, milliseconds: u64) -> Result<Now, Error> {
         self.with(|state| {
             let blocks = (milliseconds / BLOCK_TIME).clamp(1, MOST_BLOCKS);
-            let end = state.last().time + milliseconds;
+            // The last block may be long past where the machine's time goes on.
+            let now = match self.clock {
+                Clock::Own => state.last().time,
+                Clock::Wall => self.next(state).time,
+            };
+            let end = now + milliseconds;
             for k in (0..blocks).rev() {
                 let time = end - k * (milliseconds / blocks);
                 state.block(time, || Ok(()))?;

@@ -7,6 +7,7 @@ pub use appetite::{Appetite, Effort, Skip};
 
 use super::{Action, Error, Fetched, Library, Money, Observer, Postponed, Worker};
 use crate::run::fault::{Fault, Level, Place};
+use crate::run::goal;
 use crate::run::training::Training;
 use lockstep_interface::escrow::{
     Accept, AttemptRecord, AttemptStatus, Commit, Finalize, ListedTask, PruneAttempt, TaskRecord,
@@ -251,12 +252,22 @@ impl Solver {
         let trace = self.worker.store.put(&file)?;
         let state = *claim.last().expect("a task has at least one segment");
         let commitment = Commitment { trace, state };
+        // Nothing can be shown of a state that a cheat has made up.
+        let goal = record
+            .terms
+            .goal
+            .filter(|_| training.checkpoints().last() == Some(&state));
+        let program = &fetched.workload.program;
+        let metric = goal
+            .map(|goal| goal::prove(&self.worker.store, program, &state, &goal))
+            .transpose()?;
         let message = Commit {
             task: id,
             terms_hash: record.terms_hash,
             attempt: number,
             commitment,
             last: tree::prove_open(&file, file.len() as u64 - 32),
+            metric,
             artifacts: self.worker.store.location().as_bytes().to_vec(),
         };
         let ((), receipt) = self
@@ -323,6 +334,10 @@ impl Solver {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => return Ok(Err(Skip::Files(error.to_string()))),
         };
+        let goal = record.terms.goal.as_ref();
+        if let Some(Err(error)) = goal.map(|goal| goal::check(&fetched.workload.program, goal)) {
+            return Ok(Err(Skip::Files(error.to_string())));
+        }
         if let Err(skip) = self
             .appetite
             .workload(&fetched.workload, &record.terms, price)

@@ -2,6 +2,7 @@
 
 use super::{Action, Error, Money, Worker};
 use crate::chain::Receipt;
+use crate::run::goal;
 use crate::run::workload::Workload;
 use lockstep_interface::escrow::{
     self, AttemptStatus, Cancel, Expire, Finalize, ListedTask, PruneTask, TaskRecord, TaskStatus,
@@ -26,7 +27,8 @@ impl Submitter {
     /// store is.
     ///
     /// # Errors
-    /// When the store or the contract refuses.
+    /// When the terms' goal asks for what the program does not have, or the store or the contract
+    /// refuses.
     pub fn submit(
         &self,
         workload: &Workload,
@@ -37,6 +39,9 @@ impl Submitter {
             spec: workload.spec.clone(),
             terms,
         };
+        if let Some(goal) = &terms.goal {
+            goal::check(&workload.program, goal)?;
+        }
         workload.publish(&self.worker.store)?;
         self.worker.store.put_value(&task)?;
         let message = escrow::Submit {

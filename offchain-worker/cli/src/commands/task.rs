@@ -1,6 +1,7 @@
 use crate::args::{SubmitArgs, TaskCommand};
 use crate::commands::{result, roles};
 use crate::context::{Context, Manifest};
+use crate::goal::{Shown, Wish};
 use crate::money;
 use crate::recipe::{self, parameters, Made};
 use crate::screen::{bytes, count, print_json, short, Table};
@@ -84,6 +85,7 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
             "state": state,
             "steps": spec.steps,
             "segments": spec.segments(),
+            "test_records": made.task.held_out.map(|held_out| held_out.records),
             "dispute_moves": dispute.moves,
             "dispute_bytes": dispute.bytes,
         }));
@@ -103,6 +105,13 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
         spec.batch,
         spec.segments()
     );
+    if let Some(held_out) = made.task.held_out {
+        println!(
+            "  evaluation   {} test records in the last {} steps, proven by the final state",
+            held_out.records,
+            held_out.steps()
+        );
+    }
     println!(
         "  a dispute    at most {} moves a side and {} of calldata by the solver",
         dispute.moves,
@@ -116,6 +125,10 @@ fn submit(context: &Context, args: &SubmitArgs) -> Result<()> {
     let manifest = context.manifest(&args.task)?;
     let worker = context.worker("submit")?;
     let workload = Workload::fetch(&worker.store, &manifest.spec()?)?;
+    let goal = |wish: &Wish| {
+        let goal = wish.goal(&manifest.slots, args.otherwise);
+        goal.map_err(anyhow::Error::msg)
+    };
     let terms = Terms {
         reward_floor: args.reward,
         reward_ceiling: args.ceiling.unwrap_or(args.reward),
@@ -131,6 +144,7 @@ fn submit(context: &Context, args: &SubmitArgs) -> Result<()> {
         clock: args.clock,
         increment: args.increment,
         min_blocks: args.min_blocks,
+        goal: args.goal.as_ref().map(goal).transpose()?,
     };
     let location = worker.store.location().to_owned();
     let submitter = Submitter::new(worker, false);
@@ -218,6 +232,12 @@ fn show(context: &Context, task: TaskId) -> Result<()> {
             "segments": record.segments,
             "price": record.price(now.time).map(|p| p.to_string()),
             "owed": record.owed.to_string(),
+            "goal": record.terms.goal.map(|goal| json!({
+                "slot": goal.slot,
+                "side": format!("{:?}", goal.side),
+                "threshold": f32::from_bits(goal.threshold),
+                "otherwise": goal.otherwise,
+            })),
             "attempts": attempts.iter().map(|(n, a)| attempt_json(*n, a)).collect::<Vec<_>>(),
             "disputes": disputes.iter().map(|d| json!({
                 "dispute": d.id, "attempt": d.attempt, "open": d.open,
@@ -247,6 +267,12 @@ fn show(context: &Context, task: TaskId) -> Result<()> {
         money::show(record.terms.stake),
         money::show(record.terms.bond)
     );
+    let manifest = context.manifest_of(spec)?;
+    let slots = manifest.map_or(Vec::new(), |manifest| manifest.slots);
+    if let Some(goal) = record.terms.goal {
+        let slots = &slots;
+        println!("  goal       {}", Shown { goal, slots });
+    }
     if record.owed > 0 {
         println!("  owed       {} to the submitter", money::show(record.owed));
     }
@@ -260,6 +286,14 @@ fn show(context: &Context, task: TaskId) -> Result<()> {
         if attempt.window_end > now.time {
             let left = time::show(attempt.window_end - now.time);
             println!("    open to challenge for {left}");
+        }
+        if let Some(goal) = record.terms.goal.filter(|_| attempt.window_end > 0) {
+            let metric = f32::from_bits(attempt.metric);
+            match (metric.is_nan(), goal.is_reached(attempt.metric)) {
+                (true, _) => println!("    proves no metric"),
+                (_, true) => println!("    proves {metric}, which reaches the goal"),
+                (_, false) => println!("    proves {metric}, which misses the goal"),
+            }
         }
         if attempt.challenges > 0 {
             println!("    {} challenges are not over", attempt.challenges);
@@ -286,6 +320,7 @@ fn attempt_json(number: u32, attempt: &AttemptRecord) -> Value {
         "deadline": attempt.deadline,
         "window_end": attempt.window_end,
         "challenges": attempt.challenges,
+        "metric": Some(f32::from_bits(attempt.metric)).filter(|metric| !metric.is_nan()),
         "trace": hex::encode(attempt.commitment.trace),
         "state": hex::encode(attempt.commitment.state),
     })

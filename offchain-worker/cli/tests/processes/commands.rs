@@ -27,9 +27,7 @@ fn a_task_goes_from_recipe_to_model_through_single_commands() {
         "{worked:?}"
     );
 
-    let audited = home.json(&["--as", "//Eve", "audit", "--audit", "30%", "--once"]);
-    let last = audited.last().unwrap()["action"].as_str().unwrap();
-    assert!(last.ends_with("right"), "{last}");
+    home.finds_right(&["--audit", "30%"]);
 
     let model = home.path().join("model.safetensors");
     let model = model.to_str().unwrap();
@@ -85,9 +83,7 @@ fn a_training_goes_on_where_a_settled_task_ended() {
     let hash = more["hash"].as_str().unwrap();
     home.json(&["--as", "//Bob", "task", "submit", hash]);
     home.json(&["--as", "//Charlie", "work", "--top-up", "200", "--once"]);
-    let audited = home.json(&["--as", "//Eve", "audit", "--once"]);
-    let last = audited.last().unwrap()["action"].as_str().unwrap();
-    assert!(last.ends_with("right"), "{last}");
+    home.finds_right(&[]);
 
     let links = home.json(&["provenance", "1"]).remove(0);
     let tasks: Vec<_> = links.as_array().unwrap().iter().collect();
@@ -110,9 +106,7 @@ fn a_model_that_pytorch_exported_is_trained_and_a_cheat_at_it_is_caught() {
     let name = made["name"].as_str().unwrap();
     home.json(&["--as", "//Bob", "task", "submit", name]);
     home.json(&["--as", "//Charlie", "work", "--top-up", "100", "--once"]);
-    let audited = home.json(&["--as", "//Eve", "audit", "--once"]);
-    let last = audited.last().unwrap()["action"].as_str().unwrap();
-    assert!(last.ends_with("right"), "{last}");
+    home.finds_right(&[]);
     let score = &home.json(&["result", "evaluate", "--task", "0"])[0];
     assert!(score["accuracy"].as_f64().unwrap() >= 0.95, "{score}");
 

@@ -65,6 +65,20 @@ impl Home {
         (code, String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// The actions that a role at work reports.
+    pub fn actions(&self, line: &[&str]) -> Vec<String> {
+        let told = self.json(line);
+        let actions = told.iter().map(|told| told["action"].as_str().unwrap());
+        actions.map(String::from).collect()
+    }
+
+    /// An audit by Eve in which the latest result turns out right.
+    pub fn finds_right(&self, options: &[&str]) {
+        let audit = [&["--as", "//Eve", "audit", "--once"], options].concat();
+        let told = self.actions(&audit);
+        assert!(told.last().unwrap().ends_with("right"), "{told:?}");
+    }
+
     /// Bob offers the digits.
     pub fn submit(&self) {
         self.json(&["--as", "//Bob", "task", "submit", "mlp"]);

@@ -79,9 +79,7 @@ fn a_solver_killed_at_random_instants_of_training_commits_the_right_result() {
         most += 10;
     }
     assert!(victims.kills >= 3, "only {} kills", victims.kills);
-    let audited = victims.home.json(&["--as", "//Eve", "audit", "--once"]);
-    let verdict = audited.last().unwrap()["action"].as_str().unwrap();
-    assert!(verdict.ends_with("right"), "{verdict}");
+    victims.home.finds_right(&[]);
 }
 
 #[test]

@@ -4,7 +4,10 @@ use super::{
     data::{Data, Records},
     error::{refuse, Error},
 };
-use crate::graph::{self, Graph, Value};
+use crate::{
+    graph::{self, Graph, Value},
+    held_out::HeldOut,
+};
 use lockstep_data::Dataset;
 use lockstep_protocol::program;
 
@@ -13,6 +16,7 @@ pub(super) struct Inputs<'a> {
     data: &'a Data,
     records: &'a Records,
     batch: u32,
+    held_out: Option<(HeldOut, &'a Dataset)>,
 }
 
 impl<'a> Inputs<'a> {
@@ -21,7 +25,29 @@ impl<'a> Inputs<'a> {
             data,
             records,
             batch,
+            held_out: None,
         }
+    }
+
+    /// The same, of which the steps of an evaluation read `test`.
+    pub(super) fn with_held_out(self, held_out: Option<HeldOut>) -> Inputs<'a> {
+        let test = self.records.test.as_ref();
+        Inputs {
+            held_out: held_out.zip(test),
+            ..self
+        }
+    }
+
+    /// The elements of a field of every record of the step.
+    fn field(&self, graph: &mut Graph, field: graph::Field) -> Value {
+        let Some((held_out, test)) = self.held_out else {
+            return graph.field(field);
+        };
+        let at = field.offset as usize;
+        let bytes = field.count as usize * field.dtype.size() as usize;
+        let records = test.bytes.chunks_exact(field.record_size as usize);
+        let column = records.flat_map(|record| &record[at..at + bytes]);
+        held_out.field(graph, field, column.copied().collect())
     }
 
     /// A field by the name that the key `place` gives, in its shape behind the batch: as it is
@@ -46,14 +72,15 @@ impl<'a> Inputs<'a> {
             place,
             &format!("a batch of field {name:?} is too large: lower the batch"),
         )?;
-        let value = graph.field(graph::Field {
+        let field = graph::Field {
             dataset: 0,
             batch: self.batch,
             record_size: layout.record_size(),
             offset: slot.offset,
             count,
             dtype,
-        });
+        };
+        let value = self.field(graph, field);
         let shape = &self.records.shapes[name];
         let value = graph.reshape(value, &[&[self.batch as usize], &shape[..]].concat());
         let [scale, shift] = scaling(self.data, name);

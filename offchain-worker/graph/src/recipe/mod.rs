@@ -22,10 +22,11 @@ pub use error::Error;
 pub use layer::{Layer, Size, Start};
 pub use lockstep_data::Dataset;
 pub use loss::Loss;
-pub use sections::{Decline, Evaluation, Group, Optimizer, Schedule, Train};
+pub use sections::{Decline, Evaluation, Group, Moments, Optimizer, Schedule, Train};
 
 use crate::{
     built::Built,
+    held_out::HeldOut,
     model::Model,
     pattern::Pattern,
     training::{Objective, Training},
@@ -80,8 +81,10 @@ pub struct Task {
     pub record_size: u32,
     /// Records of a step.
     pub batch: u32,
-    /// Steps of the task.
+    /// Steps of the task, those of its evaluation among them.
     pub steps: u32,
+    /// The evaluation in the task's last steps, when there is one.
+    pub held_out: Option<HeldOut>,
     /// Steps between checkpoints.
     pub segment: u32,
     /// The task's seed.
@@ -128,7 +131,12 @@ impl Recipe {
         let records = self.data.open(folder)?;
         let steps = self.train.steps_on(records.train.records)?;
         self.train.check_steps(&self.schedule, steps)?;
-        let mut model = self.start(Model::training(self.train.seed));
+        let held_out = self.held_out(steps, &records)?;
+        let seed = self.train.seed;
+        let mut model = self.start(match held_out {
+            Some(held_out) => Model::training_then(seed, held_out),
+            None => Model::training(seed),
+        });
         let (objective, classes) = self.objective(&mut model, &body, &records, self.train.batch)?;
         self.check_groups(&model)?;
         let datasets = [
@@ -151,7 +159,8 @@ impl Recipe {
             record_size: records.layout.record_size(),
             train: records.train,
             batch: self.train.batch,
-            steps,
+            steps: steps + held_out.map_or(0, |held_out| held_out.steps()),
+            held_out,
             segment: self.train.segment,
             seed: self.train.seed,
         })
@@ -230,11 +239,34 @@ impl Recipe {
         records: &Records,
         batch: u32,
     ) -> Result<(Objective, Option<usize>), Error> {
-        let inputs = Inputs::new(&self.data, records, batch);
+        let inputs = Inputs::new(&self.data, records, batch).with_held_out(model.held_out());
         let integers = body.reads_integers();
         let input = inputs.value(&mut model.graph, "input", &self.input, integers)?;
         let output = body.apply(model, input)?;
         self.loss.apply(model, &inputs, output)
+    }
+
+    /// The evaluation after `begins` steps of training, when the recipe asks for one.
+    fn held_out(&self, begins: u32, records: &Records) -> Result<Option<HeldOut>, Error> {
+        const PLACE: &str = "evaluation.proven";
+        if !self.evaluation.proven {
+            return Ok(None);
+        }
+        let Some(test) = &records.test else {
+            let problem = "there are no test records: set `data.test` or `data.held_out`";
+            return Err(Error::at(PLACE, problem));
+        };
+        let held_out = u32::try_from(test.records).ok().map(|records| HeldOut {
+            begins,
+            batch: self.train.batch,
+            records,
+        });
+        let fits = |h: &HeldOut| begins.checked_add(h.steps()).is_some();
+        let problem = "there are too many test records: hold out fewer";
+        match held_out.filter(fits) {
+            Some(held_out) => Ok(Some(held_out)),
+            None => Err(Error::at(PLACE, problem)),
+        }
     }
 
     fn pass(&self, body: &Body, data: &Records, test: &Dataset) -> Result<Pass, Error> {

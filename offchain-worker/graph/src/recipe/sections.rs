@@ -21,39 +21,29 @@ pub enum Optimizer {
         decay: f32,
     },
     /// See [`rule::Optimizer::Adam`].
-    Adam {
-        /// Peak learning rate; a schedule from a file gives all rates itself.
-        rate: Option<f32>,
-        /// Share of the first moment that a step keeps.
-        #[serde(default = "beta1")]
-        beta1: f32,
-        /// Share of the second moment that a step keeps.
-        #[serde(default = "beta2")]
-        beta2: f32,
-        /// Added to the root of the second moment.
-        #[serde(default = "epsilon")]
-        epsilon: f32,
-        /// Decay of weights.
-        #[serde(default)]
-        decay: f32,
-    },
+    Adam(Moments),
     /// See [`rule::Optimizer::AdamW`].
-    Adamw {
-        /// Peak learning rate; a schedule from a file gives all rates itself.
-        rate: Option<f32>,
-        /// Share of the first moment that a step keeps.
-        #[serde(default = "beta1")]
-        beta1: f32,
-        /// Share of the second moment that a step keeps.
-        #[serde(default = "beta2")]
-        beta2: f32,
-        /// Added to the root of the second moment.
-        #[serde(default = "epsilon")]
-        epsilon: f32,
-        /// Decay of weights.
-        #[serde(default)]
-        decay: f32,
-    },
+    Adamw(Moments),
+}
+
+/// An optimizer of two moments.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moments {
+    /// Peak learning rate; a schedule from a file gives all rates itself.
+    pub rate: Option<f32>,
+    /// Share of the first moment that a step keeps.
+    #[serde(default = "beta1")]
+    pub beta1: f32,
+    /// Share of the second moment that a step keeps.
+    #[serde(default = "beta2")]
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    #[serde(default = "epsilon")]
+    pub epsilon: f32,
+    /// Decay of weights.
+    #[serde(default)]
+    pub decay: f32,
 }
 
 fn beta1() -> f32 {
@@ -136,6 +126,10 @@ pub struct Evaluation {
     /// Records of a step, a divisor of the number of test records; the greatest up to 256 unless
     /// given.
     pub batch: Option<u32>,
+    /// Whether the task itself ends with a pass over the test records, so that its final state
+    /// proves the test loss and the test accuracy.
+    #[serde(default)]
+    pub proven: bool,
 }
 
 impl Schedule {
@@ -310,35 +304,23 @@ impl Optimizer {
                 momentum,
                 decay,
             } => (rule::Optimizer::Sgd { momentum, decay }, rate),
-            Optimizer::Adam {
-                rate,
-                beta1,
-                beta2,
-                epsilon,
-                decay,
-            } => {
+            Optimizer::Adam(m) => {
                 let optimizer = rule::Optimizer::Adam {
-                    beta1,
-                    beta2,
-                    epsilon,
-                    decay,
+                    beta1: m.beta1,
+                    beta2: m.beta2,
+                    epsilon: m.epsilon,
+                    decay: m.decay,
                 };
-                (optimizer, rate)
+                (optimizer, m.rate)
             }
-            Optimizer::Adamw {
-                rate,
-                beta1,
-                beta2,
-                epsilon,
-                decay,
-            } => {
+            Optimizer::Adamw(m) => {
                 let optimizer = rule::Optimizer::AdamW {
-                    beta1,
-                    beta2,
-                    epsilon,
-                    decay,
+                    beta1: m.beta1,
+                    beta2: m.beta2,
+                    epsilon: m.epsilon,
+                    decay: m.decay,
                 };
-                (optimizer, rate)
+                (optimizer, m.rate)
             }
         }
     }

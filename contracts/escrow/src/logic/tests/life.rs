@@ -1,7 +1,7 @@
 //! Who may do what to a task, and when.
 
 use super::world::*;
-use crate::logic::owner;
+use crate::logic::{owner, task::Claim};
 use lockstep_interface::{
     cell::Cell,
     escrow::{AttemptStatus, Error, Outcome, TaskStatus},
@@ -157,9 +157,8 @@ fn only_the_solver_commits_and_only_to_its_own_attempt() {
 fn a_commit_to_another_task_is_refused() {
     let mut world = World::with_task();
     world.accept(0, SOLVER, 0).unwrap();
-    let (commitment, last) = trace(0);
     assert_eq!(
-        world.commit_as(0, 1, SOLVER, [0; 32], commitment, &last),
+        world.commit_as(0, 1, SOLVER, [0; 32], claim(0)),
         Err(Error::OtherTask)
     );
 }
@@ -169,18 +168,27 @@ fn the_final_state_must_be_the_last_entry_of_the_trace() {
     let mut world = World::with_task();
     world.accept(0, SOLVER, 0).unwrap();
     let hash = world.hash(0);
-    let (right, last) = trace(0);
+    let right = claim(0).commitment;
     let wrong_state = Commitment {
         state: [98; 32],
         ..right
     };
     let wrong_trace = Commitment {
-        trace: trace(1).0.trace,
+        trace: claim(1).commitment.trace,
         ..right
     };
     for commitment in [wrong_state, wrong_trace] {
         assert_eq!(
-            world.commit_as(0, 1, SOLVER, hash, commitment, &last),
+            world.commit_as(
+                0,
+                1,
+                SOLVER,
+                hash,
+                Claim {
+                    commitment,
+                    ..claim(0)
+                }
+            ),
             Err(Error::Opening)
         );
     }
@@ -190,9 +198,13 @@ fn the_final_state_must_be_the_last_entry_of_the_trace() {
         trace: tree::hash(&short),
         state: [99; 32],
     };
-    let last = tree::prove_open(&short, 98 * 32);
+    let short = Claim {
+        commitment,
+        last: tree::prove_open(&short, 98 * 32),
+        ..claim(0)
+    };
     assert_eq!(
-        world.commit_as(0, 1, SOLVER, hash, commitment, &last),
+        world.commit_as(0, 1, SOLVER, hash, short),
         Err(Error::Opening)
     );
 }
@@ -257,7 +269,7 @@ fn a_challenged_result_waits_for_the_end_of_every_challenge() {
     assert_eq!(world.finalize(0, 1), Err(Error::Challenged));
     world.close(0, 1, Outcome::Upheld).unwrap();
     world.finalize(0, 1).unwrap();
-    assert_eq!(world.tasks[&0].result, trace(0).0);
+    assert_eq!(world.tasks[&0].result, claim(0).commitment);
     assert_eq!(world.finalize(0, 1), Err(Error::Status));
 }
 

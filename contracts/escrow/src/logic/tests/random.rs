@@ -33,11 +33,22 @@ fn anything(world: &mut World, dice: &mut Dice) -> bool {
     match dice.roll(16) {
         0 if world.count < 3 => {
             let stake = 1100 + u128::from(dice.roll(1000));
-            let varied = Terms { stake, ..terms() };
+            let goal = [None, Some(GOAL)][dice.roll(2) as usize];
+            let varied = Terms {
+                stake,
+                goal,
+                ..terms()
+            };
             world.submit(SUBMITTER, varied, 1100).is_ok()
         }
         1 | 2 => world.accept(id, caller, 0).is_ok(),
-        3 | 4 => world.commit(id, number, caller, 0).is_ok(),
+        3 => world.commit(id, number, caller, 0).is_ok(),
+        4 => {
+            let (hash, metric) = (world.hash(id), dice.roll(3) as f32);
+            world
+                .commit_as(id, number, caller, hash, scored(metric))
+                .is_ok()
+        }
         5 => world.finalize(id, number).is_ok(),
         6 => world.expire(id, number).is_ok(),
         7 if dice.roll(8) == 0 => world.cancel(id, caller).is_ok(),

@@ -2,16 +2,17 @@
 
 use crate::logic::{
     challenge, owner,
-    task::{self, Current, Moment},
+    task::{self, Claim, Current, Moment},
     withdraw, Done, Effect,
 };
 use lockstep_interface::{
     escrow::{AttemptRecord, AttemptStatus, Challenged, Config, Error, Event, Outcome, TaskRecord},
+    goal::{Goal, MetricProof, Side},
     stake, Account, Attempt, Balance, Bounds, Hash, Millis, Task, TaskId, Terms,
 };
 use lockstep_protocol::{
     task::{Commitment, TaskSpec},
-    tree::{self, Opening},
+    tree,
 };
 use std::collections::BTreeMap;
 
@@ -57,8 +58,17 @@ pub fn terms() -> Terms {
         clock: 70,
         increment: 5,
         min_blocks: 2,
+        goal: None,
     }
 }
+
+/// At least 1 in slot 1, or a quarter of the price.
+pub const GOAL: Goal = Goal {
+    slot: 1,
+    side: Side::AtLeast,
+    threshold: 0x3f80_0000,
+    otherwise: 250,
+};
 
 pub fn content(terms: Terms) -> Task {
     Task {
@@ -77,15 +87,37 @@ pub fn content(terms: Terms) -> Task {
     }
 }
 
-/// A trace of 100 checkpoints whose entries depend on `variant`.
-pub fn trace(variant: u8) -> (Commitment, Opening) {
-    let states: Vec<Hash> = (0..100).map(|i| [variant ^ i as u8; 32]).collect();
+/// A claim of 100 checkpoints whose entries depend on `variant`.
+pub fn claim(variant: u8) -> Claim {
+    claim_of(variant, [variant ^ 99; 32])
+}
+
+fn claim_of(variant: u8, state: Hash) -> Claim {
+    let mut states: Vec<Hash> = (0..99).map(|i| [variant ^ i as u8; 32]).collect();
+    states.push(state);
     let file = states.concat();
-    let commitment = Commitment {
-        trace: tree::hash(&file),
-        state: states[99],
-    };
-    (commitment, tree::prove_open(&file, 99 * 32))
+    Claim {
+        commitment: Commitment {
+            trace: tree::hash(&file),
+            state,
+        },
+        last: tree::prove_open(&file, 99 * 32),
+        metric: None,
+        artifacts: vec![],
+    }
+}
+
+/// A claim whose final state holds `metric` in slot 1, with the proof of it.
+pub fn scored(metric: f32) -> Claim {
+    let metric = metric.to_bits();
+    let file = [[5; 32], tree::hash(&metric.to_le_bytes())].concat();
+    Claim {
+        metric: Some(MetricProof {
+            metric,
+            slot: tree::prove_open(&file, 32),
+        }),
+        ..claim_of(0, tree::hash(&file))
+    }
 }
 
 impl World {
@@ -136,7 +168,7 @@ impl World {
         world
     }
 
-    /// A world in which a solver has committed to `trace(0)` right after submission.
+    /// A world in which a solver has committed to `claim(0)` right after submission.
     pub fn with_commitment() -> World {
         let mut world = World::with_task();
         world.accept(0, SOLVER, 0).unwrap();
@@ -189,9 +221,8 @@ impl World {
         caller: Account,
         variant: u8,
     ) -> Result<(), Error> {
-        let (commitment, last) = trace(variant);
         let hash = self.hash(id);
-        self.commit_as(id, number, caller, hash, commitment, &last)
+        self.commit_as(id, number, caller, hash, claim(variant))
     }
 
     pub fn commit_as(
@@ -200,12 +231,11 @@ impl World {
         number: Attempt,
         caller: Account,
         hash: Hash,
-        commitment: Commitment,
-        last: &Opening,
+        claim: Claim,
     ) -> Result<(), Error> {
         let at = self.at();
         self.change(id, number, |_, current| {
-            let done = task::commit(current, caller, hash, commitment, last, vec![], at)?;
+            let done = task::commit(current, caller, hash, claim, at)?;
             Ok(((), done))
         })
     }

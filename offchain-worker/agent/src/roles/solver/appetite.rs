@@ -9,7 +9,7 @@ use std::fmt;
 /// What a solver wants and can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appetite {
-    /// Lowest price for any task.
+    /// Lowest price for any task, whether its goal is reached or not.
     pub min_price: Balance,
     /// Lowest price for 10^12 scalar operations.
     pub price_per_tera: Balance,
@@ -45,7 +45,7 @@ const REPLAYED: u128 = 3;
 pub enum Skip {
     /// It pays too little yet.
     Price {
-        /// What it pays now.
+        /// What it pays now at least.
         now: Balance,
         /// What it would have to pay.
         want: Balance,
@@ -105,7 +105,10 @@ impl fmt::Display for Skip {
 }
 
 impl Appetite {
+    /// Of a task with a goal, what it pays when the goal is missed counts: nobody knows the metric
+    /// before the work is done.
     pub(super) fn terms(&self, terms: &Terms, price: Balance) -> Result<(), Skip> {
+        let price = terms.least(price);
         if terms.stake > self.max_stake {
             return Err(Skip::TooMuchAtRisk(terms.stake));
         }
@@ -127,6 +130,7 @@ impl Appetite {
         let steps = workload.spec.steps as u128;
         let effort = Effort::of(&workload.program);
         let operations = effort.operations as u128 * steps;
+        let price = terms.least(price);
         let want = operations.saturating_mul(self.price_per_tera) / 1_000_000_000_000;
         if price < want {
             return Err(Skip::Price { now: price, want });

@@ -7,7 +7,7 @@ use crate::onnx::{
     error::{refuse, Reason},
     operand::Operand,
 };
-use lockstep_graph::Value;
+use lockstep_graph::{Graph, Value};
 
 /// An operand of one element a channel, broadcast along all axes but number `axis`.
 fn by_channel(
@@ -62,16 +62,18 @@ pub(super) fn batch(builder: &mut Builder, call: &Call) -> Outcome {
         Operand::Live(live) if builder.is_buffer(live.value) => Some(live.value),
         _ => None,
     });
-    let (true, [Some(old_mean), Some(old_variance)]) = (builder.model.is_training(), buffers)
-    else {
-        let graph = builder.graph();
+    let by_running = |graph: &mut Graph| {
         let epsilon = graph.scalar(epsilon);
         let raised = graph.add(variance, epsilon);
         let scale = graph.rsqrt(raised);
         let centred = graph.sub(x, mean);
         let standard = graph.mul(centred, scale);
         let y = graph.fma(standard, gain, bias);
-        return Ok(vec![Operand::float(graph.permute(y, &order))]);
+        graph.permute(y, &order)
+    };
+    let (true, [Some(old_mean), Some(old_variance)]) = (builder.model.is_training(), buffers)
+    else {
+        return Ok(vec![Operand::float(by_running(builder.graph()))]);
     };
 
     let elements = shape.iter().product::<usize>() / channels;
@@ -79,10 +81,13 @@ pub(super) fn batch(builder: &mut Builder, call: &Call) -> Outcome {
         refuse!("a batch with one element a channel has no variance");
     }
     let axes: Vec<usize> = (0..rank).filter(|&k| k != axis).collect();
+    let standard = builder.graph().standardize(x, &axes, epsilon);
+    let by_batch = |graph: &mut Graph| {
+        let y = graph.fma(standard.result, gain, bias);
+        graph.permute(y, &order)
+    };
+    let y = builder.model.by_mode(by_batch, by_running);
     let graph = builder.graph();
-    let standard = graph.standardize(x, &axes, epsilon);
-    let y = graph.fma(standard.result, gain, bias);
-    let y = graph.permute(y, &order);
     let unbiased = (elements as f64 / (elements - 1) as f64) as f32;
     let variance = graph.scale(standard.variance, unbiased);
     let keep = call.float("momentum", 0.9);
