@@ -11,6 +11,7 @@ mod exit;
 mod import;
 mod money;
 mod recipe;
+mod sampling;
 mod screen;
 mod service;
 mod settings;

@@ -8,17 +8,21 @@
 #![doc = include_str!("../../../../examples/recipe.toml")]
 //! ```
 
+mod alphabet;
 mod body;
 mod data;
 mod error;
 mod inputs;
+mod language;
 mod layer;
 mod loss;
 mod sections;
 
+pub use alphabet::{Alphabet, Unknown};
 pub use body::{no_importer, Forward, Imported, Importer};
 pub use data::{Columns, Data, Dtype, Field, Files, Tokens};
 pub use error::Error;
+pub use language::LanguageModel;
 pub use layer::{Layer, Size, Start};
 pub use lockstep_data::Dataset;
 pub use loss::Loss;
@@ -123,8 +127,7 @@ impl Recipe {
     /// # Errors
     /// What is wrong with the layers, the model or the data, and where.
     pub fn build_with(&self, folder: &Path, importer: &Importer) -> Result<Task, Error> {
-        let file = self.model.as_ref().map(|file| folder.join(file));
-        let body = Body::new(self.layers()?, file.as_deref(), importer)?;
+        let body = self.body(folder, importer)?;
         let records = self.data.open(folder)?;
         let steps = self.train.steps_on(records.train.records)?;
         self.train.check_steps(&self.schedule, steps)?;
@@ -163,6 +166,11 @@ impl Recipe {
     /// The first one that is malformed.
     pub fn layers(&self) -> Result<Vec<Layer>, Error> {
         Layer::list(&self.layers, "layer")
+    }
+
+    fn body(&self, folder: &Path, importer: &Importer) -> Result<Body, Error> {
+        let file = self.model.as_ref().map(|file| folder.join(file));
+        Body::new(self.layers()?, file.as_deref(), importer)
     }
 
     fn check(&self) -> Result<(), Error> {
