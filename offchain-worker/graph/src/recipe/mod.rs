@@ -17,6 +17,7 @@ mod language;
 mod layer;
 mod loss;
 mod sections;
+mod weights;
 
 pub use alphabet::{Alphabet, Unknown};
 pub use body::{no_importer, Forward, Imported, Importer};
@@ -40,6 +41,7 @@ use error::refuse;
 use inputs::{Inputs, Rule};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use weights::Weights;
 
 /// A model and its training.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,6 +53,8 @@ pub struct Recipe {
     pub input: String,
     /// The file of the model that another framework wrote, instead of layers.
     pub model: Option<PathBuf>,
+    /// A `.safetensors` or `.npz` file of what weights begin with, by their names.
+    pub weights: Option<PathBuf>,
     /// The layers, from the input to the output.
     #[serde(rename = "layer", default)]
     layers: Vec<toml::Table>,
@@ -170,7 +174,14 @@ impl Recipe {
 
     fn body(&self, folder: &Path, importer: &Importer) -> Result<Body, Error> {
         let file = self.model.as_ref().map(|file| folder.join(file));
-        Body::new(self.layers()?, file.as_deref(), importer)
+        let weights = self.weights.as_ref();
+        let weights = weights.map(|file| Weights::read(&folder.join(file)));
+        Body::new(
+            self.layers()?,
+            file.as_deref(),
+            weights.transpose()?,
+            importer,
+        )
     }
 
     fn check(&self) -> Result<(), Error> {
