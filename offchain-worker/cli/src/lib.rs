@@ -8,6 +8,7 @@ mod context;
 mod demo;
 mod deployment;
 mod exit;
+mod forecast;
 mod import;
 mod money;
 mod recipe;

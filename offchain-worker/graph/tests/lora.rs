@@ -5,10 +5,10 @@ mod support;
 use lockstep_graph::{
     recipe::{Dataset, Recipe, Task},
     training::metric,
-    Built, Kind, Lora,
+    Kind, Lora,
 };
 use std::path::Path;
-use support::{engine, Operation, Tensor};
+use support::{engine, safetensors, Operation, Tensor};
 
 const BASE: &str = r#"
 input = "tokens"
@@ -54,22 +54,6 @@ fn loss(task: &Task, state: &[Vec<u8>], test: &Dataset) -> f64 {
     let mut evaluation = engine::start(&pass.built, test, task.seed);
     let judged = engine::run(&mut evaluation, &state, pass.steps);
     engine::float(&pass.built, &judged, metric::LOSS_SUM)
-}
-
-/// A file of a state's f32 tensors.
-fn safetensors(built: &Built, state: &[Vec<u8>]) -> Vec<u8> {
-    let (mut header, mut data) = (vec![], vec![]);
-    for (slot, bytes) in built.slots.iter().zip(state) {
-        let (name, shape, start) = (&slot.name, &slot.shape, data.len());
-        data.extend(bytes);
-        let end = data.len();
-        header.push(format!(
-            r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
-        ));
-    }
-    let header = format!("{{{}}}", header.join(","));
-    let length = (header.len() as u64).to_le_bytes();
-    [&length[..], header.as_bytes(), &data].concat()
 }
 
 /// A folder with two texts, and the trained base in it.
