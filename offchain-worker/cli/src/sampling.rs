@@ -149,6 +149,57 @@ fn pick(probabilities: &[f32], top: Option<usize>, draw: f64) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockstep_graph::recipe::{no_importer, Recipe};
+
+    const RECIPE: &str = r#"
+        input = "tokens"
+        data = { train = "text.bin", tokens = { dtype = "u8", context = 6 } }
+        layer = [
+            { kind = "embedding", rows = 5, width = 8 },
+            { kind = "positions" },
+            { kind = "residual", layers = [{ kind = "attention", heads = 2, causal = true }] },
+            { kind = "unembedding" },
+        ]
+        loss = { kind = "cross_entropy", target = "next" }
+        optimizer = { kind = "sgd", rate = 0.1 }
+        train = { batch = 1, steps = 1, segment = 1, seed = 5 }
+    "#;
+
+    fn writer(recipe: &str, device: Device) -> Result<Writer> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("text.bin"), [1, 2, 3, 4, 0, 1, 2])?;
+        let recipe = Recipe::from_toml(recipe)?;
+        let task = recipe.build(folder.path())?;
+        let model = recipe.language_model(folder.path(), &no_importer, 0.5)?;
+        Writer::new(model, &task, &task.built.genesis(), device)
+    }
+
+    #[test]
+    fn every_engine_writes_the_same_text_beyond_the_context() {
+        let choice = Choice { top: None, seed: 3 };
+        let text = |device| writer(RECIPE, device).unwrap().write(&[1, 2], 30, choice);
+        let here = text(Device::default()).unwrap();
+        assert_eq!(here, text(Device::Reference).unwrap());
+        assert!(here.len() == 30 && here.iter().all(|&token| token < 5));
+        assert!((0..5).all(|token| here.contains(&token)), "{here:?}");
+    }
+
+    #[test]
+    fn a_text_goes_on_by_what_the_model_sees_of_it() {
+        let mut writer = writer(RECIPE, Device::default()).unwrap();
+        let choice = Choice { top: None, seed: 3 };
+        let long = [4, 4, 0, 1, 2, 3, 1, 0];
+        let seen = writer.write(&long[2..], 9, choice).unwrap();
+        assert_eq!(writer.write(&long, 9, choice).unwrap(), seen);
+        assert!(writer.write(&[], 9, choice).is_err());
+    }
+
+    #[test]
+    fn a_model_that_looks_ahead_is_refused() {
+        let ahead = RECIPE.replace("causal = true", "causal = false");
+        let refusal = writer(&ahead, Device::default()).err().unwrap();
+        assert!(refusal.to_string().contains("looks ahead"), "{refusal}");
+    }
 
     #[test]
     fn tokens_are_drawn_as_often_as_they_are_probable() {

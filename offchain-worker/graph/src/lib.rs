@@ -2,8 +2,8 @@
 //!
 //! A [`Graph`] holds tensors and how they follow from each other; [`Graph::gradients`] adds their
 //! derivatives; [`lower`] turns a graph into a program of sources, maps and folds. A [`Model`] is a
-//! graph with named parameters that [`Model::train`] and [`Model::evaluate`] make programs of, and
-//! a [`recipe`] is a model and its training as a TOML file.
+//! graph with named parameters that [`Model::train`], [`Model::evaluate`] and [`Model::infer`] make
+//! programs of, and a [`recipe`] is a model and its training as a TOML file.
 //!
 //! ```
 //! use lockstep_graph::{Field, Initial, Model, Objective, Optimizer, Schedule, Training};

@@ -173,8 +173,7 @@ fn a_language_model_that_pytorch_exported_learns_and_writes_the_same_text_every_
         assert!(made["seconds"].as_f64().unwrap() > 0.0, "{recipe}");
     }
 
-    let lines = ["--as", "//Bob", "task", "submit", "short", "--replay", "1h"];
-    home.json(&lines);
+    home.json(&["--as", "//Bob", "task", "submit", "short"]);
     home.json(&["--as", "//Charlie", "work", "--top-up", "100", "--once"]);
     let score = &home.json(&["result", "evaluate", "--task", "0"])[0];
     // Knowing how often each character occurs leaves 3.08 nats.
