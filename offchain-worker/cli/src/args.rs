@@ -398,8 +398,8 @@ pub struct SampleArgs {
     /// The recipe; the one that `task new` read when absent.
     #[arg(long)]
     pub recipe: Option<PathBuf>,
-    /// Text to go on from.
-    #[arg(long, default_value = "\n")]
+    /// Text to go on from; the beginning of a line when absent.
+    #[arg(long, default_value = "\n", hide_default_value = true)]
     pub prompt: String,
     /// Tokens to write.
     #[arg(long, default_value_t = 400)]
