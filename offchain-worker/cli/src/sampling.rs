@@ -181,7 +181,7 @@ mod tests {
         let here = text(Device::default()).unwrap();
         assert_eq!(here, text(Device::Reference).unwrap());
         assert!(here.len() == 30 && here.iter().all(|&token| token < 5));
-        assert!((0..5).all(|token| here.contains(&token)), "{here:?}");
+        assert!(here.iter().any(|&token| token != here[0]), "{here:?}");
     }
 
     #[test]
