@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Writes book.txt from the copy of The Rust Programming Language that comes with Rust's toolchain.
+"""Writes book.txt and reference.txt from the copies of The Rust Programming Language and The Rust
+Reference that come with Rust's toolchain.
 
     rustup component add rust-docs && ./convert.py
-    ./convert.py path/to/share/doc/rust/html/book
+    ./convert.py path/to/share/doc/rust/html
 
 Takes the paragraphs, headings and list items of the chapters in the book's order, without code
-blocks, one a line and in ASCII, until the next chapter would make the text longer than LIMIT bytes.
+blocks, one a line and in ASCII, until the next chapter would make the text longer than a limit.
 """
 
 import html.parser
@@ -14,8 +15,8 @@ import re
 import subprocess
 import sys
 
-LIMIT = 300_000
 BLOCKS = {"p", "li", "h1", "h2", "h3", "h4"}
+HIDDEN = {"pre", "button"}
 PLAIN = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2026": "..."}
     | {"\u2013": "-", "\u2014": "--", "\u00a0": " "}
@@ -34,13 +35,13 @@ class Blocks(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.main |= tag == "main"
-        self.code += tag == "pre"
+        self.code += tag in HIDDEN
         if self.main and tag in BLOCKS:
             self.end()
             self.text = ""
 
     def handle_endtag(self, tag):
-        self.code -= tag == "pre"
+        self.code -= tag in HIDDEN
         if tag in BLOCKS or tag == "main":
             self.end()
         self.main &= tag != "main"
@@ -60,22 +61,26 @@ def source():
     if len(sys.argv) > 1:
         return pathlib.Path(sys.argv[1])
     root = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, check=True)
-    return pathlib.Path(root.stdout.decode().strip()) / "share/doc/rust/html/book"
+    return pathlib.Path(root.stdout.decode().strip()) / "share/doc/rust/html"
 
 
-def main():
-    book = source()
+def write(name, book, first, limit):
     table = (book / "toc.html").read_text()
-    chapters = list(dict.fromkeys(re.findall(r'href="(ch[^"#]*\.html)', table)))
+    chapters = list(dict.fromkeys(re.findall(r'href="([^"#]*\.html)"', table)))
     text = ""
-    for chapter in chapters:
+    for chapter in chapters[chapters.index(first) :]:
         page = Blocks()
         page.feed((book / chapter).read_text())
         lines = "".join(line + "\n" for line in page.blocks) + "\n"
-        if len(text) + len(lines) > LIMIT:
+        if len(text) + len(lines) > limit:
             break
         text += lines
-    (pathlib.Path(__file__).parent / "book.txt").write_text(text)
+    (pathlib.Path(__file__).parent / name).write_text(text)
+
+
+def main():
+    write("book.txt", source() / "book", "ch00-00-introduction.html", 300_000)
+    write("reference.txt", source() / "reference", "items.html", 60_000)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,16 @@ model = nn.Sequential(
     nn.Linear(128, 10),
 )
 # Exported for training: nothing is folded, merged or untied. The size of the batch is the recipe's.
-torch.onnx.export(
+program = torch.onnx.export(
     model.train(),
     (torch.zeros(2, 1, 8, 8),),
-    "digits.onnx",
     input_names=["image"],
     output_names=["logits"],
     dynamic_shapes=({0: torch.export.Dim("batch")},),
     dynamo=True,
     optimize=False,
-    external_data=False,
 )
+# Which lines of Python every node comes from, a quarter of the file.
+for node in program.model.graph.all_nodes():
+    node.metadata_props.clear()
+program.save("digits.onnx", external_data=False)

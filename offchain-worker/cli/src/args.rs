@@ -93,6 +93,8 @@ pub enum Command {
     /// Get a trained model, and measure it.
     #[command(subcommand)]
     Result(ResultCommand),
+    /// Let a trained language model write: equal arguments give the same text everywhere.
+    Sample(SampleArgs),
     /// Show the settled tasks that a task's first state comes from, back to initial weights.
     Provenance {
         /// Which task.
@@ -393,6 +395,33 @@ pub enum ResultCommand {
         #[arg(long, value_name = "PERCENT")]
         floor: Option<f64>,
     },
+}
+
+/// Arguments of `sample`.
+#[derive(ClapArgs)]
+pub struct SampleArgs {
+    /// Which task.
+    #[arg(long)]
+    pub task: TaskId,
+    /// The recipe; the one that `task new` read when absent.
+    #[arg(long)]
+    pub recipe: Option<PathBuf>,
+    /// Text to go on from; the beginning of a line when absent.
+    #[arg(long, default_value = "\n", hide_default_value = true)]
+    pub prompt: String,
+    /// Tokens to write.
+    #[arg(long, default_value_t = 400)]
+    pub length: usize,
+    /// What logits are divided by: below 1 bolder, above 1 more varied; 0 takes the most
+    /// probable token every time.
+    #[arg(long, default_value_t = 0.8)]
+    pub temperature: f32,
+    /// Only the most probable tokens are in question, as many as this.
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// `lockstep inspect`.

@@ -5,7 +5,7 @@ use crate::import;
 use anyhow::{bail, Context, Result};
 use lockstep_agent::run::workload::{state_file, Workload};
 use lockstep_agent::run::Device;
-use lockstep_graph::recipe::{Pass, Recipe, Task};
+use lockstep_graph::recipe::{LanguageModel, Pass, Recipe, Task};
 use lockstep_graph::{training::metric, Kind};
 use lockstep_protocol::eval::{Blob, Inputs};
 use lockstep_protocol::program::{Node, Program};
@@ -92,14 +92,34 @@ impl Score {
 /// # Errors
 /// What is wrong with the recipe, and where.
 pub fn make(path: &Path) -> Result<Made> {
+    let task = read(path, |recipe, folder| {
+        recipe.build_with(folder, &import::model)
+    })?;
+    let workload = workload(&task);
+    Ok(Made { task, workload })
+}
+
+/// Reads a recipe whose model writes text.
+///
+/// # Errors
+/// When the model is no language model, and what else is wrong with the recipe.
+pub fn language_model(path: &Path, temperature: f32) -> Result<LanguageModel> {
+    read(path, |recipe, folder| {
+        recipe.language_model(folder, &import::model, temperature)
+    })
+}
+
+/// What `build` makes of the recipe at `path` and its folder.
+fn read<T>(
+    path: &Path,
+    build: impl FnOnce(&Recipe, &Path) -> Result<T, lockstep_graph::recipe::Error>,
+) -> Result<T> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the recipe {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    let task = Recipe::from_toml(&text)
-        .and_then(|recipe| recipe.build_with(folder, &import::model))
-        .with_context(|| format!("in the recipe {}", path.display()))?;
-    let workload = workload(&task);
-    Ok(Made { task, workload })
+    Recipe::from_toml(&text)
+        .and_then(|recipe| build(&recipe, folder))
+        .with_context(|| format!("in the recipe {}", path.display()))
 }
 
 /// The worker's view of a built task.
@@ -134,7 +154,8 @@ fn workload(task: &Task) -> Workload {
     }
 }
 
-fn blobs(constants: &BTreeMap<Hash, Vec<u8>>) -> BTreeMap<Hash, Blob> {
+/// Constants as an engine takes them.
+pub fn blobs(constants: &BTreeMap<Hash, Vec<u8>>) -> BTreeMap<Hash, Blob> {
     let blob = |bytes: &Vec<u8>| Arc::new(bytes.clone()) as Blob;
     constants
         .iter()

@@ -22,6 +22,16 @@ pub fn show(millis: Millis) -> String {
     humantime::format_duration(Duration::from_millis(shown)).to_string()
 }
 
+/// Writes what was measured or reckoned in seconds: microseconds and milliseconds of what is short.
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        ..1e-3 => format!("{:.0}us", seconds * 1e6),
+        ..1.0 => format!("{:.1}ms", seconds * 1e3),
+        // Beyond 2^64 milliseconds the cast gives the greatest number.
+        _ => show((seconds * 1e3) as Millis),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +43,9 @@ mod tests {
         assert_eq!(show(5_400_001), "1h 30m");
         assert_eq!(show(250), "250ms");
         assert_eq!(show(0), "0s");
+        assert_eq!(seconds(0.000_042), "42us");
+        assert_eq!(seconds(0.0425), "42.5ms");
+        assert_eq!(seconds(150.4), "2m 30s");
         assert!(parse("5").unwrap_err().contains("24h"));
         assert!(parse("9999999999999999y").is_err());
     }

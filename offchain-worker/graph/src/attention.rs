@@ -3,6 +3,7 @@
 use crate::{
     graph::{Graph, Value},
     initial::Initial,
+    lora::Lora,
     model::Model,
 };
 
@@ -15,6 +16,8 @@ pub struct Attention {
     pub causal: bool,
     /// The probability with which a weight is dropped while training.
     pub dropout: f32,
+    /// What is trained instead of the matrices themselves.
+    pub lora: Option<Lora>,
 }
 
 impl Graph {
@@ -52,12 +55,13 @@ impl Model {
             heads,
             causal,
             dropout,
+            lora,
         } = attention;
         assert_eq!(width % heads, 0, "{heads} heads of {width} numbers");
         let head = width / heads;
         let initial = Initial::xavier(width, width);
         let [query, key, value] = ["query", "key", "value"].map(|part| {
-            let y = self.linear(&format!("{name}.{part}"), x, width, &initial);
+            let y = self.fine_tuned(&format!("{name}.{part}"), x, width, &initial, lora);
             let y = self.graph.reshape(y, &[batch, time, heads, head]);
             self.graph.permute(y, &[0, 2, 1, 3])
         });
@@ -76,6 +80,6 @@ impl Model {
         let mixed = self.graph.matmul(weights, value);
         let mixed = self.graph.permute(mixed, &[0, 2, 1, 3]);
         let mixed = self.graph.reshape(mixed, &[batch, time, width]);
-        self.linear(&format!("{name}.output"), mixed, width, &initial)
+        self.fine_tuned(&format!("{name}.output"), mixed, width, &initial, lora)
     }
 }

@@ -17,6 +17,10 @@ pub enum Kind {
     Buffer,
     /// A measurement.
     Metric,
+    /// What whoever runs a forward pass puts in.
+    Input,
+    /// What a forward pass gives back.
+    Output,
 }
 
 /// A state tensor.
@@ -81,7 +85,7 @@ impl Built {
                 name: slot.name.clone(),
                 bytes: slot.genesis.len(),
             }),
-            Kind::Moment | Kind::Metric => Ok(slot.genesis.clone()),
+            Kind::Moment | Kind::Metric | Kind::Input | Kind::Output => Ok(slot.genesis.clone()),
         };
         self.slots.iter().map(adopted).collect()
     }

@@ -2,8 +2,8 @@
 //!
 //! A [`Graph`] holds tensors and how they follow from each other; [`Graph::gradients`] adds their
 //! derivatives; [`lower`] turns a graph into a program of sources, maps and folds. A [`Model`] is a
-//! graph with named parameters that [`Model::train`] and [`Model::evaluate`] make programs of, and
-//! a [`recipe`] is a model and its training as a TOML file.
+//! graph with named parameters that [`Model::train`], [`Model::evaluate`] and [`Model::infer`] make
+//! programs of, and a [`recipe`] is a model and its training as a TOML file.
 //!
 //! ```
 //! use lockstep_graph::{Field, Initial, Model, Objective, Optimizer, Schedule, Training};
@@ -56,6 +56,7 @@ mod held_out;
 mod initial;
 mod kernel;
 mod logic;
+mod lora;
 mod loss;
 pub mod lower;
 mod model;
@@ -78,8 +79,9 @@ pub use elementwise::broadcast_shape;
 pub use graph::{Field, Graph, State, Value};
 pub use held_out::HeldOut;
 pub use initial::Initial;
+pub use lora::Lora;
 pub use loss::CrossEntropy;
-pub use model::{Buffer, Model, Parameter};
+pub use model::{Buffer, Given, Model, Parameter};
 pub use norm::Standard;
 pub use optimizer::Optimizer;
 pub use pattern::Pattern;

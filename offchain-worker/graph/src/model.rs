@@ -7,6 +7,7 @@ use crate::{
     pattern::Pattern,
 };
 use lockstep_protocol::program::Dtype;
+use std::{collections::BTreeMap, rc::Rc};
 
 /// First of the random domains that dropout layers take; parameters take those below.
 const DROPOUT: u32 = 1 << 30;
@@ -48,6 +49,15 @@ enum Mode {
     Both(HeldOut),
 }
 
+/// A weight that was trained elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its elements, row-major.
+    pub elements: Vec<f32>,
+}
+
 /// A model in the making: a graph and the parameters that its layers have declared.
 pub struct Model {
     /// Where the layers' values are.
@@ -59,6 +69,7 @@ pub struct Model {
     freezing: Vec<Pattern>,
     constants: Vec<(String, Value)>,
     buffers: Vec<Buffer>,
+    given: Rc<BTreeMap<String, Given>>,
     randomised: u32,
     dropouts: u32,
 }
@@ -74,6 +85,7 @@ impl Model {
             freezing: vec![],
             constants: vec![],
             buffers: vec![],
+            given: Rc::default(),
             randomised: 0,
             dropouts: 0,
         }
@@ -106,16 +118,27 @@ impl Model {
         self.freezing.extend_from_slice(names);
     }
 
+    /// Lets weights and buffers that are declared from now on begin as these say that have their
+    /// names and shapes.
+    pub fn begin_with(&mut self, given: Rc<BTreeMap<String, Given>>) {
+        self.given = given;
+    }
+
+    /// All weights, trained and then frozen, by their names.
+    pub fn weights(&self) -> impl Iterator<Item = (&str, Value)> {
+        let trained = self.parameters.iter().map(|p| (&p.name[..], p.value));
+        let constants = self.constants.iter();
+        trained.chain(constants.map(|(name, value)| (&name[..], *value)))
+    }
+
     /// A trained or frozen weight by its name.
     pub fn weight(&self, name: &str) -> Option<Value> {
-        let trained = self.parameters.iter().map(|p| (&p.name, p.value));
-        let constants = self.constants.iter().map(|(name, value)| (name, *value));
-        let mut all = trained.chain(constants);
+        let mut all = self.weights();
         all.find(|(other, _)| *other == name)
             .map(|(_, value)| value)
     }
 
-    /// The names of the weights that [`Model::freeze`] made constants.
+    /// The names of the weights that are constants.
     pub fn frozen_names(&self) -> impl Iterator<Item = &str> {
         self.constants.iter().map(|(name, _)| &name[..])
     }
@@ -167,6 +190,7 @@ impl Model {
     pub fn buffer(&mut self, name: &str, shape: &[usize], initial: Vec<f32>) -> Value {
         assert!(!self.declares(name), "two tensors are called {name:?}");
         assert_eq!(initial.len(), shape.iter().product::<usize>(), "elements");
+        let initial = self.given(name, shape).unwrap_or(initial);
         let (state, value) = self.graph.state(shape, Dtype::F32);
         self.buffers.push(Buffer {
             name: name.to_string(),
@@ -204,11 +228,9 @@ impl Model {
     pub fn parameter(&mut self, name: &str, shape: &[usize], initial: &Initial) -> Value {
         assert!(!self.declares(name), "two tensors are called {name:?}");
         if self.freezing.iter().any(|pattern| pattern.matches(name)) {
-            let value = self.frozen(shape, initial);
-            self.constants.push((name.to_string(), value));
-            return value;
+            return self.frozen(name, shape, initial);
         }
-        let initial = self.elements(shape, initial);
+        let initial = self.elements(name, shape, initial);
         let (state, value) = self.graph.state(shape, Dtype::F32);
         self.parameters.push(Parameter {
             name: name.to_string(),
@@ -220,15 +242,27 @@ impl Model {
     }
 
     /// A weight that is never trained: a constant of the program.
-    pub fn frozen(&mut self, shape: &[usize], initial: &Initial) -> Value {
-        let elements = self.elements(shape, initial);
-        self.graph.constant_f32(shape, &elements)
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn frozen(&mut self, name: &str, shape: &[usize], initial: &Initial) -> Value {
+        assert!(!self.declares(name), "two tensors are called {name:?}");
+        let elements = self.elements(name, shape, initial);
+        let value = self.graph.constant_f32(shape, &elements);
+        self.constants.push((name.to_string(), value));
+        value
     }
 
-    fn elements(&mut self, shape: &[usize], initial: &Initial) -> Vec<f32> {
+    fn given(&self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
+        let given = self.given.get(name).filter(|given| given.shape == shape);
+        given.map(|given| given.elements.clone())
+    }
+
+    fn elements(&mut self, name: &str, shape: &[usize], initial: &Initial) -> Vec<f32> {
         let domain = self.randomised;
         self.randomised += 1;
-        initial.elements(shape.iter().product(), self.seed, domain)
+        let drawn = || initial.elements(shape.iter().product(), self.seed, domain);
+        self.given(name, shape).unwrap_or_else(drawn)
     }
 
     /// A linear layer with parameters `<name>.weight`, shape `[in, out]`, and `<name>.bias`.

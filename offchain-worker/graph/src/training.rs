@@ -1,4 +1,4 @@
-//! Training steps and evaluation passes.
+//! Training steps, evaluation passes and forward passes.
 
 use crate::{
     built::{named_constants, Built, Kind, Slot},
@@ -30,6 +30,14 @@ pub mod metric {
     pub const CORRECT: &str = "metric.correct";
     /// In an evaluation: answers that count so far, u32; one a record unless records are sequences.
     pub const SEEN: &str = "metric.seen";
+}
+
+/// Names of the slots of a forward pass.
+pub mod port {
+    /// What goes in.
+    pub const INPUT: &str = "port.input";
+    /// What comes out.
+    pub const OUTPUT: &str = "port.output";
 }
 
 /// What a model is judged by, answer by answer: one answer for each record, or several.
@@ -206,6 +214,16 @@ impl Slots {
         self.slots.last_mut().expect("a slot was pushed").genesis = genesis.collect();
     }
 
+    /// Parameters and buffers that stay as they are.
+    fn kept(&mut self, graph: &mut Graph, parameters: &[Parameter], buffers: &[Buffer]) {
+        for parameter in parameters {
+            self.parameter(graph, parameter, parameter.value);
+        }
+        for buffer in buffers {
+            self.buffer(graph, buffer, buffer.value);
+        }
+    }
+
     /// A metric that starts at 0 and whose next value `next` computes from its last.
     fn metric(
         &mut self,
@@ -358,14 +376,27 @@ impl Model {
         let graph = &mut self.graph;
         let batch = graph.shape(objective.losses)[0] as u32;
         let mut slots = Slots::default();
-        for parameter in &parameters {
-            slots.parameter(graph, parameter, parameter.value);
-        }
-        for buffer in &buffers {
-            slots.buffer(graph, buffer, buffer.value);
-        }
+        slots.kept(graph, &parameters, &buffers);
         slots.totals(graph, objective, None);
         slots.build(graph, batch)
+    }
+
+    /// The program of a forward pass without data: a step computes `output` of what slot
+    /// [`port::INPUT`] holds, as `input` and its value say, and leaves it in slot
+    /// [`port::OUTPUT`]. Everything else stays.
+    ///
+    /// # Errors
+    /// When the pass does not fit the limits of a program.
+    pub fn infer(mut self, input: (State, Value), output: Value) -> Result<Built, Invalid> {
+        let (parameters, buffers) = (self.parameters().to_vec(), self.buffers().to_vec());
+        let graph = &mut self.graph;
+        let mut slots = Slots::default();
+        slots.kept(graph, &parameters, &buffers);
+        slots.push(graph, (port::INPUT.into(), Kind::Input), input, input.1);
+        let (shape, dtype) = (graph.shape(output).to_vec(), graph.dtype(output));
+        let last = graph.state(&shape, dtype);
+        slots.push(graph, (port::OUTPUT.into(), Kind::Output), last, output);
+        slots.build(graph, 1)
     }
 }
 

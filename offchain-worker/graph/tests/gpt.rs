@@ -7,10 +7,14 @@ use lockstep_graph::{
     training::metric,
 };
 use std::{path::Path, time::Instant};
-use support::{engine, words};
+use support::{engine, safetensors, words};
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/gpt"))
+}
 
 fn task(steps: u32) -> Task {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/gpt"));
+    let folder = folder();
     let text = std::fs::read_to_string(folder.join("gpt.toml")).unwrap();
     let text = text.replace("steps = 800", &format!("steps = {steps}"));
     Recipe::from_toml(&text).unwrap().build(folder).unwrap()
@@ -56,6 +60,21 @@ fn a_few_steps_bring_the_loss_below_the_entropy_of_single_characters() {
     let (_, held_out) = outcome(&task);
     let entropy = unigram_entropy(&task);
     assert!(held_out < entropy - 0.3, "{held_out}, entropy {entropy}");
+}
+
+#[test]
+fn a_fine_tuning_of_it_has_a_small_state() {
+    let base = task(800);
+    let copy = tempfile::tempdir().unwrap();
+    let file = safetensors(&base.built, &base.built.genesis());
+    std::fs::write(copy.path().join("gpt.safetensors"), file).unwrap();
+    let text = "reference.txt";
+    std::fs::copy(folder().join(text), copy.path().join(text)).unwrap();
+    let recipe = std::fs::read_to_string(folder().join("lora.toml")).unwrap();
+    let tuned = Recipe::from_toml(&recipe).unwrap();
+    let tuned = tuned.build(copy.path()).unwrap();
+    let bytes = |task: &Task| task.built.genesis().concat().len();
+    assert!(bytes(&tuned) * 8 < bytes(&base), "{}", bytes(&tuned));
 }
 
 #[test]

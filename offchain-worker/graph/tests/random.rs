@@ -113,6 +113,7 @@ fn layer(model: &mut Model, x: Value, name: &str, choices: &mut Choices, depth: 
         (12, &[_, _, width]) => {
             let divisors: Vec<usize> = (1..=width).filter(|n| width % n == 0).collect();
             let attention = Attention {
+                lora: None,
                 heads: divisors[choices.below(divisors.len())],
                 causal: choices.below(2) == 1,
                 dropout: 0.2 * choices.below(2) as f32,

@@ -1,15 +1,13 @@
 //! Training steps of a recipe, and what committing its checkpoints adds to them.
 
 use super::{measure, Patience, Table};
+use crate::recipe;
 use lockstep_engine::cpu::{describe, Cpu, Options};
-use lockstep_engine::{Engine, Job};
-use lockstep_graph::recipe::Recipe;
-use lockstep_protocol::eval::{Blob, Inputs};
+use lockstep_engine::Engine;
 use lockstep_protocol::tree;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 /// One recipe on one number of threads.
 #[derive(Clone, Debug, Serialize)]
@@ -50,19 +48,8 @@ pub struct Report {
 /// # Errors
 /// When the recipe cannot be read or built, or the engine cannot be started.
 pub fn run(path: &Path, threads: &[usize], patience: Patience) -> anyhow::Result<Report> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let task = Recipe::from_toml(&std::fs::read_to_string(path)?)?.build(folder)?;
-    let constants = task.built.constants.iter();
-    let job = Job {
-        program: Arc::new(task.built.program.clone()),
-        inputs: Inputs {
-            seed: task.seed,
-            datasets: vec![Arc::new(task.train.bytes.clone()) as Blob],
-            constants: constants
-                .map(|(hash, bytes)| (*hash, Arc::new(bytes.clone()) as Blob))
-                .collect(),
-        },
-    };
+    let made = recipe::make(path)?;
+    let (job, task) = (made.workload.job(), &made.task);
     let name = path.file_stem().unwrap_or(path.as_os_str());
     let flops = describe(&job.program).flops;
     let mut rows = Vec::new();
@@ -75,35 +62,41 @@ pub fn run(path: &Path, threads: &[usize], patience: Patience) -> anyhow::Result
         let mut cpu = Cpu::new(job.clone(), options)?;
         cpu.load(&task.built.genesis())?;
         engine = cpu.name().split(' ').next().unwrap_or_default().into();
-        let mut step = 0;
-        let mut advance = || {
-            cpu.step(step % task.steps);
-            step += 1;
-        };
-        let [steps] = measure(patience, [&mut advance]);
-        let mut commit = || {
-            let hashes: Vec<u8> = cpu
-                .state()
-                .iter()
-                .flat_map(|slot| tree::hash(slot))
-                .collect();
-            std::hint::black_box(tree::hash(&hashes));
-        };
-        let [commits] = measure(patience, [&mut commit]);
+        let steps = step(&mut cpu, task.steps, patience);
+        let commits = commit(&cpu.state(), patience);
         rows.push(Row {
             recipe: name.to_string_lossy().into_owned(),
             threads,
             nodes: job.program.nodes.len(),
             flops,
             state: cpu.state().iter().map(|slot| slot.len() as u64).sum(),
-            step_us: steps.median * 1e6,
-            records: task.batch as f64 / steps.median,
+            step_us: steps * 1e6,
+            records: task.batch as f64 / steps,
             segment: task.segment,
-            commit_us: commits.median * 1e6,
-            commit_share: commits.median / (steps.median * task.segment as f64),
+            commit_us: commits * 1e6,
+            commit_share: commits / (steps * task.segment as f64),
         });
     }
     Ok(Report { engine, rows })
+}
+
+/// Seconds of the median step of a training of `steps` steps, whose state the engine has loaded.
+pub fn step(engine: &mut dyn Engine, steps: u32, patience: Patience) -> f64 {
+    let mut number = 0;
+    let mut advance = || {
+        engine.step(number % steps);
+        number += 1;
+    };
+    measure(patience, [&mut advance])[0].median
+}
+
+/// Seconds to hash a state on one thread, the median.
+pub fn commit(state: &[&[u8]], patience: Patience) -> f64 {
+    let mut commit = || {
+        let hashes: Vec<u8> = state.iter().flat_map(|slot| tree::hash(slot)).collect();
+        std::hint::black_box(tree::hash(&hashes));
+    };
+    measure(patience, [&mut commit])[0].median
 }
 
 impl fmt::Display for Report {

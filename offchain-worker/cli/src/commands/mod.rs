@@ -7,6 +7,7 @@ mod keys;
 mod provenance;
 pub mod result;
 mod roles;
+mod sample;
 mod stake;
 mod task;
 
@@ -44,6 +45,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Audit(args) => roles::audit(&context, &args),
         Command::Withdraw => roles::withdraw(&context),
         Command::Result(command) => result::run(&context, command),
+        Command::Sample(args) => sample::run(&context, &args),
         Command::Provenance { task } => provenance::run(&context, task),
         Command::Inspect(command) => inspect::run(&context, command),
         Command::Chain(command) => chain::run(&context, command),

@@ -17,7 +17,7 @@ use lockstep_protocol::program::Program;
 use lockstep_protocol::task::Commitment;
 use serde_json::json;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A task's final state, every tensor checked against the hash on the chain.
@@ -66,21 +66,10 @@ pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
             recipe,
             floor,
         } => {
-            let (record, number) = latest_attempt(&contracts, task)?;
-            let claim = claim(&contracts, task, number, &record)?;
-            let outcome = final_state(&contracts, &context.store()?, task, &record, &claim)?;
-            let path = match recipe {
-                Some(path) => path,
-                None => {
-                    let spec = contracts.submission(task, &record)?.task.spec;
-                    let manifest = context.manifest_of(&spec)?;
-                    manifest
-                        .context("name the task's recipe with --recipe")?
-                        .recipe
-                }
-            };
-            let made = recipe::make(&path)?;
-            let score = recipe::evaluate(&made.task, &outcome.state, context.settings.device)?;
+            let trained = latest(context, &contracts, task)?;
+            let made = recipe::make(&trained.recipe(context, &contracts, recipe)?)?;
+            let state = &trained.outcome.state;
+            let score = recipe::evaluate(&made.task, state, context.settings.device)?;
             if context.json {
                 print_json(&json!({ "score": score, "accuracy": score.accuracy() }))?;
             } else {
@@ -106,15 +95,61 @@ pub fn run(context: &Context, command: ResultCommand) -> Result<()> {
 /// When it is not, or a file is missing or wrong.
 pub fn settled(context: &Context, task: TaskId) -> Result<Outcome> {
     let contracts = context.contracts()?;
-    let (record, number) = latest_attempt(&contracts, task)?;
-    if record.status != TaskStatus::Settled {
+    let trained = latest(context, &contracts, task)?;
+    if !trained.claim.stands {
         bail!(
             "task {task} is {:?}: wait until it is settled, its result may still be wrong",
-            record.status
+            trained.record.status
         );
     }
-    let claim = claim(&contracts, task, number, &record)?;
-    final_state(&contracts, &context.store()?, task, &record, &claim)
+    Ok(trained.outcome)
+}
+
+/// The result of a task's latest attempt.
+pub struct Trained {
+    task: TaskId,
+    record: TaskRecord,
+    /// What the chain knows of it.
+    pub claim: Claim,
+    /// Its final state.
+    pub outcome: Outcome,
+}
+
+/// Fetches the result of a task's latest attempt, settled or not.
+///
+/// # Errors
+/// When there is none, or a file is missing or wrong.
+pub fn latest(context: &Context, contracts: &Contracts, task: TaskId) -> Result<Trained> {
+    let (record, number) = latest_attempt(contracts, task)?;
+    let claim = claim(contracts, task, number, &record)?;
+    let outcome = final_state(contracts, &context.store()?, task, &record, &claim)?;
+    Ok(Trained {
+        task,
+        record,
+        claim,
+        outcome,
+    })
+}
+
+impl Trained {
+    /// The task's recipe: the `given` one, or else the one that `task new` read here.
+    ///
+    /// # Errors
+    /// When neither is there.
+    pub fn recipe(
+        &self,
+        context: &Context,
+        contracts: &Contracts,
+        given: Option<PathBuf>,
+    ) -> Result<PathBuf> {
+        if let Some(path) = given {
+            return Ok(path);
+        }
+        let spec = contracts.submission(self.task, &self.record)?.task.spec;
+        let manifest = context.manifest_of(&spec)?;
+        let manifest = manifest.context("name the task's recipe with --recipe")?;
+        Ok(manifest.recipe)
+    }
 }
 
 /// A result as the chain knows it.
@@ -127,6 +162,13 @@ pub struct Claim {
     since: u32,
     /// Whether it is settled, and not open to challenge any more.
     stands: bool,
+}
+
+impl Claim {
+    /// Whether it is settled, and not open to challenge any more.
+    pub fn stands(&self) -> bool {
+        self.stands
+    }
 }
 
 /// The result of an attempt. A settled task keeps it when its solver has removed the attempt.

@@ -1,10 +1,12 @@
 use crate::args::{SubmitArgs, TaskCommand};
 use crate::commands::{result, roles};
 use crate::context::{Context, Manifest};
+use crate::forecast::Forecast;
 use crate::goal::{Shown, Wish};
 use crate::money;
 use crate::recipe::{self, parameters, Made};
 use crate::screen::{bytes, count, print_json, short, Table};
+use crate::settings::Settings;
 use crate::time;
 use anyhow::{bail, Context as _, Result};
 use lockstep_agent::chain::contracts::Contracts;
@@ -12,6 +14,7 @@ use lockstep_agent::keys::address;
 use lockstep_agent::roles::solver::Effort;
 use lockstep_agent::roles::Submitter;
 use lockstep_agent::run::workload::Workload;
+use lockstep_engine::cpu::describe;
 use lockstep_interface::escrow::{AttemptRecord, Cancel, Finalize, TaskRecord};
 use lockstep_interface::{TaskId, Terms};
 use lockstep_protocol::program::Node;
@@ -74,6 +77,11 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
         .sum();
     let effort = Effort::of(program);
     let dispute = crate::bench::dispute::bound(program, spec);
+    let flops = describe(program).flops;
+    let Settings {
+        device, appetite, ..
+    } = &context.settings;
+    let forecast = Forecast::new(&made.workload, *device, appetite.speed)?;
     if context.json {
         return print_json(&json!({
             "name": manifest.name,
@@ -81,6 +89,7 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
             "parameters": parameters(&made.task),
             "nodes": spec.nodes,
             "operations_per_step": effort.operations,
+            "flops_per_step": flops,
             "memory": effort.memory,
             "state": state,
             "steps": spec.steps,
@@ -88,14 +97,19 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
             "test_records": made.task.held_out.map(|held_out| held_out.records),
             "dispute_moves": dispute.moves,
             "dispute_bytes": dispute.bytes,
+            "tried_on": forecast.tried_on,
+            "step_seconds": forecast.step,
+            "commit_seconds": forecast.commit,
+            "seconds": forecast.total,
         }));
     }
     println!("{}  {}", manifest.name, manifest.hash);
     println!("  parameters   {}", count(parameters(&made.task)));
     println!(
-        "  program      {} nodes, {} scalar operations a step",
+        "  program      {} nodes, {} scalar operations a step, {} of them in floating point",
         spec.nodes,
-        count(effort.operations)
+        count(effort.operations),
+        count(flops)
     );
     println!("  memory       {} while training", bytes(effort.memory));
     println!("  state        {} in {} tensors", bytes(state), spec.slots);
@@ -112,6 +126,19 @@ fn new(context: &Context, made: &Made, manifest: &Manifest) -> Result<()> {
             held_out.steps()
         );
     }
+    let by = match &forecast.tried_on {
+        Some(engine) => format!("{} a step on {engine}", time::seconds(forecast.step)),
+        None => format!("at {} operations a second", count(appetite.speed)),
+    };
+    println!(
+        "  time         about {} here, {by}",
+        time::seconds(forecast.total)
+    );
+    println!(
+        "  hashing      {} a checkpoint, {:.2}% of the time",
+        time::seconds(forecast.commit),
+        100.0 * forecast.commit * spec.segments() as f64 / forecast.total
+    );
     println!(
         "  a dispute    at most {} moves a side and {} of calldata by the solver",
         dispute.moves,

@@ -1,6 +1,7 @@
 //! Every command by itself.
 
 use super::home::Home;
+use std::path::Path;
 
 #[test]
 fn a_task_goes_from_recipe_to_model_through_single_commands() {
@@ -126,6 +127,74 @@ fn a_model_that_pytorch_exported_is_trained_and_a_cheat_at_it_is_caught() {
         assert!(turns < 50, "the dispute does not end");
     }
     assert_eq!(status(), "Open", "the task is there for others");
+}
+
+#[test]
+fn a_language_model_that_pytorch_exported_learns_and_writes_the_same_text_every_time() {
+    let home = Home::new();
+    home.json(&["--as", "//Alice", "deploy"]);
+    let example = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/gpt");
+        std::fs::read(folder.join(name)).unwrap()
+    };
+    for name in ["imported.onnx", "book.txt"] {
+        std::fs::write(home.path().join(name), example(name)).unwrap();
+    }
+    let mut recipe = String::from_utf8(example("imported.toml")).unwrap();
+    for (from, to) in [
+        ("steps = 600", "steps = 60"),
+        ("warmup = 30", "warmup = 6"),
+        ("segment = 50", "segment = 30"),
+    ] {
+        assert!(recipe.contains(from), "{from}");
+        recipe = recipe.replace(from, to);
+    }
+    let path = home.path().join("short.toml");
+    std::fs::write(&path, recipe).unwrap();
+    let made = &home.json(&["task", "new", path.to_str().unwrap()])[0];
+    for (recipe, made) in [
+        ("imported", made),
+        (
+            "gpt",
+            &home.json(&["task", "new", "examples/gpt/gpt.toml"])[0],
+        ),
+    ] {
+        assert!(made["dispute_moves"].as_u64().unwrap() <= 24, "{recipe}");
+        assert!(
+            made["dispute_bytes"].as_u64().unwrap() <= 64 << 10,
+            "{recipe}"
+        );
+        assert!(made["seconds"].as_f64().unwrap() > 0.0, "{recipe}");
+    }
+
+    home.json(&["--as", "//Bob", "task", "submit", "short"]);
+    home.json(&["--as", "//Charlie", "work", "--top-up", "100", "--once"]);
+    let score = &home.json(&["result", "evaluate", "--task", "0"])[0];
+    // Knowing how often each character occurs leaves 3.08 nats.
+    let loss = score["score"]["loss"].as_f64().unwrap();
+    assert!(loss < 2.8, "{loss}");
+
+    let sample = |more: &[&str]| {
+        let line = [&["sample", "--task", "0", "--length", "80"], more].concat();
+        home.ok(&line)
+    };
+    let text = sample(&["--prompt", "The "]);
+    assert!(text.starts_with("The ") && text.len() == 85, "{text:?}");
+    assert_eq!(sample(&["--prompt", "The "]), text);
+    assert_ne!(sample(&["--prompt", "The ", "--seed", "2"]), text);
+    let sure = sample(&["--temperature", "0"]);
+    assert_eq!(sample(&["--top-k", "1", "--seed", "9"]), sure);
+    let (_, message) = home.fails(&["sample", "--task", "0", "--prompt", "\u{e9}"]);
+    assert!(message.contains("not among them"), "{message}");
+}
+
+#[test]
+fn a_model_of_images_does_not_write() {
+    let home = Home::with_digits();
+    home.submit();
+    home.json(&["--as", "//Charlie", "work", "--top-up", "100", "--once"]);
+    let (_, message) = home.fails(&["sample", "--task", "0"]);
+    assert!(message.contains("it is no language model"), "{message}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{
     error::{refuse, Error},
     layer::Layer,
+    weights::Weights,
 };
 use crate::{graph::Value, model::Model};
 use std::path::Path;
@@ -33,20 +34,64 @@ pub fn no_importer(_: &Path) -> Result<Imported, String> {
 /// The place of a model's file in a recipe.
 const PLACE: &str = "model";
 
-pub(super) enum Body {
+pub(super) struct Body {
+    parts: Parts,
+    weights: Option<Weights>,
+}
+
+enum Parts {
     Layers(Vec<Layer>),
     Imported(Imported),
 }
 
 impl Body {
-    /// The layers of a recipe, or the model in its file, one of which there must be.
+    /// The layers of a recipe, or the model in its file, one of which there must be; and what its
+    /// weights begin with instead of what these say.
     pub fn new(
         layers: Vec<Layer>,
         file: Option<&Path>,
+        weights: Option<Weights>,
         importer: &Importer,
     ) -> Result<Body, Error> {
+        let parts = Parts::new(layers, file, importer)?;
+        Ok(Body { parts, weights })
+    }
+
+    /// The output for an input.
+    pub fn apply(&self, model: &mut Model, input: Value) -> Result<Value, Error> {
+        let Some(weights) = &self.weights else {
+            return self.parts.apply(model, input);
+        };
+        weights.supply(model);
+        let output = self.parts.apply(model, input)?;
+        weights.check(model)?;
+        Ok(output)
+    }
+
+    /// Whether the input stays integers.
+    pub fn reads_integers(&self) -> bool {
+        match &self.parts {
+            Parts::Layers(layers) => matches!(layers.first(), Some(Layer::Embedding { .. })),
+            Parts::Imported(imported) => imported.integers,
+        }
+    }
+
+    /// The rows of the table that the input's integers pick from, as far as the recipe says.
+    pub fn rows(&self) -> Option<usize> {
+        match &self.parts {
+            Parts::Layers(layers) => match layers.first() {
+                Some(Layer::Embedding { rows, .. }) => Some(*rows),
+                _ => None,
+            },
+            Parts::Imported(_) => None,
+        }
+    }
+}
+
+impl Parts {
+    fn new(layers: Vec<Layer>, file: Option<&Path>, importer: &Importer) -> Result<Parts, Error> {
         let Some(file) = file else {
-            return Ok(Body::Layers(layers));
+            return Ok(Parts::Layers(layers));
         };
         refuse(
             !layers.is_empty(),
@@ -54,39 +99,19 @@ impl Body {
             "name a model's file or list layers, not both",
         )?;
         let problem = |problem| Error::at(PLACE, format!("{}: {problem}", file.display()));
-        Ok(Body::Imported(importer(file).map_err(problem)?))
+        Ok(Parts::Imported(importer(file).map_err(problem)?))
     }
 
-    /// Whether the input stays integers.
-    pub fn reads_integers(&self) -> bool {
+    fn apply(&self, model: &mut Model, input: Value) -> Result<Value, Error> {
         match self {
-            Body::Layers(layers) => matches!(layers.first(), Some(Layer::Embedding { .. })),
-            Body::Imported(imported) => imported.integers,
-        }
-    }
-
-    /// The rows of the table that the input's integers pick from, as far as the recipe says.
-    pub fn rows(&self) -> Option<usize> {
-        match self {
-            Body::Layers(layers) => match layers.first() {
-                Some(Layer::Embedding { rows, .. }) => Some(*rows),
-                _ => None,
-            },
-            Body::Imported(_) => None,
-        }
-    }
-
-    /// The output for an input.
-    pub fn apply(&self, model: &mut Model, input: Value) -> Result<Value, Error> {
-        match self {
-            Body::Layers(layers) => {
+            Parts::Layers(layers) => {
                 let mut x = input;
                 for (k, layer) in layers.iter().enumerate() {
                     x = layer.apply(model, x, &k.to_string(), &format!("layer {k}"))?;
                 }
                 Ok(x)
             }
-            Body::Imported(imported) => {
+            Parts::Imported(imported) => {
                 (imported.forward)(model, input).map_err(|problem| Error::at(PLACE, problem))
             }
         }

@@ -1,6 +1,9 @@
 //! Where records are and what they hold.
 
-use super::error::{refuse, Error};
+use super::{
+    alphabet::Alphabet,
+    error::{refuse, Error},
+};
 use crate::pattern::Pattern;
 use lockstep_data::{self as data, Column, Dataset, Format, Layout, Misfit, Source, Windows};
 use lockstep_protocol::program;
@@ -23,6 +26,8 @@ pub struct Data {
     pub held_out: Option<f64>,
     /// How a file of tokens is cut into records; the fields are then `tokens` and `next`.
     pub tokens: Option<Tokens>,
+    /// The characters that tokens 0, 1, 2 and so on stand for; without them a u8 is a byte of text.
+    pub alphabet: Option<String>,
     /// What a record holds. In a file of records the fields follow each other in order and without
     /// gaps.
     #[serde(rename = "field", default)]
@@ -331,6 +336,7 @@ impl Data {
             "data.held_out",
             "leave it out, or leave `data.test` out",
         )?;
+        Alphabet::check(self)?;
         if let Some(tokens) = &self.tokens {
             refuse(
                 !self.fields.is_empty(),

@@ -2,7 +2,8 @@
 
 use super::error::{refuse, Error};
 use crate::{
-    attention::Attention, conv::Conv2d, graph::Value, initial::Initial, model::Model, pool::Pool2d,
+    attention::Attention, conv::Conv2d, graph::Value, initial::Initial, lora::Lora, model::Model,
+    pool::Pool2d,
 };
 use lockstep_protocol::program::{limits, Dtype};
 use serde::Deserialize;
@@ -21,6 +22,8 @@ pub enum Layer {
         /// Whether the weights stay as they begin.
         #[serde(default)]
         frozen: bool,
+        /// The weights stay as they begin, and this is trained beside them.
+        lora: Option<Lora>,
     },
     /// A convolution of images `[height, width, channels]`, plus a bias.
     Conv2d {
@@ -101,6 +104,8 @@ pub enum Layer {
         /// The probability with which an attention weight is dropped while training.
         #[serde(default)]
         dropout: f32,
+        /// Its four matrices stay as they begin, and this is trained beside each.
+        lora: Option<Lora>,
     },
     /// A logit for every row of the embedding that is the first layer: the product with that row
     /// (tied weights).
@@ -243,7 +248,11 @@ impl Layer {
                 outputs,
                 initial,
                 frozen,
-            } => site.linear(model, x, *outputs, *initial, *frozen),
+                lora,
+            } => match lora {
+                Some(lora) => site.low_rank(model, x, *outputs, *initial, *lora),
+                None => site.linear(model, x, *outputs, *initial, *frozen),
+            },
             Layer::Conv2d { .. } => self.conv(&site, model, x),
             Layer::MaxPool {
                 size,
@@ -304,11 +313,13 @@ impl Layer {
                 heads,
                 causal,
                 dropout,
+                lora,
             } => {
                 let attention = Attention {
                     heads: *heads,
                     causal: *causal,
                     dropout: *dropout,
+                    lora: *lora,
                 };
                 site.attention(model, x, attention)
             }
@@ -441,9 +452,45 @@ impl Site {
         frozen: bool,
     ) -> Value {
         match frozen {
-            true => model.frozen(shape, initial),
+            true => model.frozen(&format!("{}.{what}", self.name), shape, initial),
             false => model.parameter(&format!("{}.{what}", self.name), shape, initial),
         }
+    }
+
+    /// The numbers that come into a linear layer with so many outputs.
+    fn inputs(&self, outputs: usize) -> Result<usize, Error> {
+        refuse(outputs == 0, &self.place, "set `outputs` to at least 1")?;
+        let inputs = self.shape[self.shape.len() - 1];
+        self.holds(&[inputs, outputs])?;
+        self.holds(&[&self.shape[..self.shape.len() - 1], &[outputs]].concat())?;
+        Ok(inputs)
+    }
+
+    fn check_lora(&self, lora: Lora, inputs: usize, outputs: usize) -> Result<(), Error> {
+        refuse(
+            !(1..=inputs.min(outputs)).contains(&lora.rank),
+            &self.place,
+            &format!("set `lora.rank` from 1 to the least extent of {inputs} by {outputs}"),
+        )?;
+        refuse(
+            !(lora.alpha.is_finite() && lora.alpha > 0.0),
+            &self.place,
+            "set `lora.alpha` to a positive number",
+        )
+    }
+
+    fn low_rank(
+        &self,
+        model: &mut Model,
+        x: Value,
+        outputs: usize,
+        initial: Start,
+        lora: Lora,
+    ) -> Result<Value, Error> {
+        let inputs = self.inputs(outputs)?;
+        self.check_lora(lora, inputs, outputs)?;
+        let initial = initial.initial(inputs, outputs);
+        Ok(model.low_rank(&self.name, x, outputs, &initial, lora))
     }
 
     fn linear(
@@ -454,10 +501,7 @@ impl Site {
         initial: Start,
         frozen: bool,
     ) -> Result<Value, Error> {
-        refuse(outputs == 0, &self.place, "set `outputs` to at least 1")?;
-        let inputs = self.shape[self.shape.len() - 1];
-        self.holds(&[inputs, outputs])?;
-        self.holds(&[&self.shape[..self.shape.len() - 1], &[outputs]].concat())?;
+        let inputs = self.inputs(outputs)?;
         let initial = initial.initial(inputs, outputs);
         let weight = self.weight(model, "weight", &[inputs, outputs], &initial, frozen);
         let bias = self.weight(model, "bias", &[outputs], &Initial::Zeros, frozen);
@@ -491,6 +535,9 @@ impl Site {
             &self.place,
             "set `dropout` to at least 0 and below 1",
         )?;
+        if let Some(lora) = attention.lora {
+            self.check_lora(lora, width, width)?;
+        }
         self.holds(&[width, width])?;
         self.holds(&[self.shape[0], heads, time, time])?;
         Ok(model.attention(&self.name, x, attention))

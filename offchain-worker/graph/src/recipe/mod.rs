@@ -8,17 +8,22 @@
 #![doc = include_str!("../../../../examples/recipe.toml")]
 //! ```
 
+mod alphabet;
 mod body;
 mod data;
 mod error;
 mod inputs;
+mod language;
 mod layer;
 mod loss;
 mod sections;
+mod weights;
 
+pub use alphabet::{Alphabet, Unknown};
 pub use body::{no_importer, Forward, Imported, Importer};
 pub use data::{Columns, Data, Dtype, Field, Files, Tokens};
 pub use error::Error;
+pub use language::LanguageModel;
 pub use layer::{Layer, Size, Start};
 pub use lockstep_data::Dataset;
 pub use loss::Loss;
@@ -37,6 +42,7 @@ use error::refuse;
 use inputs::{Inputs, Rule};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use weights::Weights;
 
 /// A model and its training.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +54,8 @@ pub struct Recipe {
     pub input: String,
     /// The file of the model that another framework wrote, instead of layers.
     pub model: Option<PathBuf>,
+    /// A `.safetensors` or `.npz` file of what weights begin with, by their names.
+    pub weights: Option<PathBuf>,
     /// The layers, from the input to the output.
     #[serde(rename = "layer", default)]
     layers: Vec<toml::Table>,
@@ -126,8 +134,7 @@ impl Recipe {
     /// # Errors
     /// What is wrong with the layers, the model or the data, and where.
     pub fn build_with(&self, folder: &Path, importer: &Importer) -> Result<Task, Error> {
-        let file = self.model.as_ref().map(|file| folder.join(file));
-        let body = Body::new(self.layers()?, file.as_deref(), importer)?;
+        let body = self.body(folder, importer)?;
         let records = self.data.open(folder)?;
         let steps = self.train.steps_on(records.train.records)?;
         self.train.check_steps(&self.schedule, steps)?;
@@ -172,6 +179,18 @@ impl Recipe {
     /// The first one that is malformed.
     pub fn layers(&self) -> Result<Vec<Layer>, Error> {
         Layer::list(&self.layers, "layer")
+    }
+
+    fn body(&self, folder: &Path, importer: &Importer) -> Result<Body, Error> {
+        let file = self.model.as_ref().map(|file| folder.join(file));
+        let weights = self.weights.as_ref();
+        let weights = weights.map(|file| Weights::read(&folder.join(file)));
+        Body::new(
+            self.layers()?,
+            file.as_deref(),
+            weights.transpose()?,
+            importer,
+        )
     }
 
     fn check(&self) -> Result<(), Error> {

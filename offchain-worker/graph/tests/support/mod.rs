@@ -3,7 +3,7 @@
 
 pub mod engine;
 
-use lockstep_graph::{lower::lower, Conv2d, Graph, Pool2d, State, Value};
+use lockstep_graph::{lower::lower, Built, Conv2d, Graph, Pool2d, State, Value};
 use lockstep_protocol::{
     eval::{self, Blob, Inputs},
     philox,
@@ -232,6 +232,22 @@ pub fn floats(bytes: &[u8]) -> Vec<f64> {
 pub fn words(bytes: &[u8]) -> Vec<u32> {
     let word = |c: &[u8]| u32::from_le_bytes(c.try_into().unwrap());
     bytes.chunks_exact(4).map(word).collect()
+}
+
+/// A file of a state's f32 tensors.
+pub fn safetensors(built: &Built, state: &[Vec<u8>]) -> Vec<u8> {
+    let (mut header, mut data) = (vec![], vec![]);
+    for (slot, bytes) in built.slots.iter().zip(state) {
+        let (name, shape, start) = (&slot.name, &slot.shape, data.len());
+        data.extend(bytes);
+        let end = data.len();
+        header.push(format!(
+            r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
+        ));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    let length = (header.len() as u64).to_le_bytes();
+    [&length[..], header.as_bytes(), &data].concat()
 }
 
 /// An operation and its independent implementation.
