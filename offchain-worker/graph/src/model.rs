@@ -143,7 +143,8 @@ impl Model {
         found.next = next;
     }
 
-    fn declares(&self, name: &str) -> bool {
+    /// Whether a parameter, frozen or not, or a buffer has this name.
+    pub fn declares(&self, name: &str) -> bool {
         self.weight(name).is_some() || self.buffers.iter().any(|b| b.name == name)
     }
 
