@@ -6,6 +6,7 @@ mod support;
 
 use lockstep_engine::{cpu::Cpu, Engine};
 use lockstep_graph::Value;
+use lockstep_import::Onnx;
 use lockstep_protocol::{
     eval::Blob,
     game::{Game, Phase, Reason, Side},
@@ -16,8 +17,15 @@ use lockstep_protocol::{
     task::{Commitment, Dataset, TaskSpec},
     tree,
 };
-use std::{collections::BTreeMap, convert::Infallible, path::Path, sync::Arc};
-use support::{cpu, fixtures, operation::Operation};
+use safetensors::{tensor::TensorView, Dtype as Type};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use support::{cpu, fixtures, onnx::Graph, operation::Operation};
+use tempfile::TempDir;
 
 /// A party that computes its files with the CPU engine, in a task of one step.
 struct Party {
@@ -116,6 +124,115 @@ fn cases(path: &Path) -> Result<[Case; 2], String> {
     Ok([case(false)?, case(true)?])
 }
 
+/// Numbers that every written operation reads, `x` and `z`.
+const SHAPE: [usize; 4] = [2, 4, 3, 3];
+
+/// Writes a node of a graph whose output is `y`.
+type Write = fn(&mut Graph);
+
+/// Operations that no recording has, and the shapes of their outputs.
+const WRITTEN: [(&str, &[usize], Write); 12] = [
+    ("concat_from_sequence", &[4, 4, 3, 3], |graph| {
+        graph.node("SequenceConstruct", &["x", "z"], "both", &[]);
+        graph.node("ConcatFromSequence", &["both"], "y", &[("axis", 0)]);
+    }),
+    ("dropout", &SHAPE, |graph| {
+        graph.floats("ratio", &[], &[0.25]);
+        graph.tensor("training", 9, &[], &[1]);
+        graph.node("Dropout", &["x", "ratio", "training"], "y", &[]);
+    }),
+    ("global_max_pool", &[2, 4, 1, 1], |graph| {
+        graph.node("GlobalMaxPool", &["x"], "y", &[]);
+    }),
+    ("mean", &SHAPE, |graph| {
+        graph.node("Mean", &["x", "z"], "y", &[])
+    }),
+    ("reduce_l1", &[1; 4], |graph| {
+        graph.node("ReduceL1", &["x"], "y", &[])
+    }),
+    ("reduce_sum_square", &[1; 4], |graph| {
+        graph.node("ReduceSumSquare", &["x"], "y", &[]);
+    }),
+    ("rms_normalization", &SHAPE, |graph| {
+        graph.floats("scale", &[3], &[0.5, 1.0, -2.0]);
+        graph.node("RMSNormalization", &["x", "scale"], "y", &[]);
+    }),
+    ("size", &SHAPE, |graph| {
+        graph.node("Size", &["z"], "size", &[]);
+        graph.node("Cast", &["size"], "float", &[("to", 1)]);
+        graph.node("Mul", &["x", "float"], "y", &[]);
+    }),
+    ("softsign", &SHAPE, |graph| {
+        graph.node("Softsign", &["x"], "y", &[])
+    }),
+    ("sum", &SHAPE, |graph| {
+        graph.node("Sum", &["x", "z"], "y", &[])
+    }),
+    ("swish", &SHAPE, |graph| {
+        graph.node("Swish", &["x"], "gated", &[]);
+        graph.node("ThresholdedRelu", &["gated"], "y", &[]);
+    }),
+    ("xor", &SHAPE, |graph| {
+        graph.node("Greater", &["x", "z"], "above", &[]);
+        graph.node("Greater", &["z", "x"], "below", &[]);
+        graph.node("Xor", &["above", "below"], "apart", &[]);
+        graph.node("Cast", &["apart"], "one", &[("to", 1)]);
+        graph.node("Mul", &["x", "one"], "y", &[]);
+    }),
+];
+
+/// The recorded operations and the written ones.
+fn operations() -> (TempDir, Vec<PathBuf>) {
+    let folder = TempDir::new().unwrap();
+    let mut files = fixtures("ops", "onnx");
+    let mut rng = Rng::new(1);
+    for (name, shape, write) in WRITTEN {
+        let mut graph = Graph::new();
+        let declared = SHAPE.map(|n| n as i64);
+        graph.input("x", 1, &declared);
+        graph.input("z", 1, &declared);
+        write(&mut graph);
+        let path = folder.path().join(name).with_extension("onnx");
+        std::fs::write(&path, graph.file()).unwrap();
+        let tensors = [
+            ("input.x", &SHAPE[..]),
+            ("input.z", &SHAPE),
+            ("cotangent.y", shape),
+        ];
+        let bytes = tensors.map(|(_, shape)| {
+            let number = |_| (rng.below(1 << 16) as f32 / 16384.0 - 2.0).to_le_bytes();
+            (0..shape.iter().product())
+                .flat_map(number)
+                .collect::<Vec<u8>>()
+        });
+        let views = tensors.iter().zip(&bytes).map(|((name, shape), bytes)| {
+            (
+                name,
+                TensorView::new(Type::F32, shape.to_vec(), bytes).unwrap(),
+            )
+        });
+        let recording = safetensors::serialize(views, &None).unwrap();
+        std::fs::write(path.with_extension("safetensors"), recording).unwrap();
+        files.push(path);
+    }
+    (folder, files)
+}
+
+#[test]
+fn every_operation_is_among_the_files() {
+    let (_folder, files) = operations();
+    let files: Vec<Vec<u8>> = files
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    for name in Onnx::operations() {
+        // The field of a node that names its operation.
+        let field = [&[0x22, name.len() as u8], name.as_bytes()].concat();
+        let uses = |file: &Vec<u8>| file.windows(field.len()).any(|part| part == field);
+        assert!(files.iter().any(uses), "no file has a {name}");
+    }
+}
+
 /// A seed that depends on nothing but the file's name.
 fn seed(path: &Path) -> u64 {
     let hash = tree::hash(path.file_name().unwrap().as_encoded_bytes());
@@ -196,7 +313,8 @@ fn dispute(path: &Path) -> Result<(), String> {
 
 #[test]
 fn an_error_in_any_operation_loses_and_so_does_a_wrong_challenge() {
-    support::each(&fixtures("ops", "onnx"), dispute);
+    let (_folder, files) = operations();
+    support::each(&files, dispute);
 }
 
 /// A word that is a number at the edge of f32 every other time.
@@ -271,5 +389,6 @@ fn engines_agree(path: &Path) -> Result<(), String> {
 
 #[test]
 fn engines_agree_on_every_operation_whatever_the_numbers() {
-    support::each(&fixtures("ops", "onnx"), engines_agree);
+    let (_folder, files) = operations();
+    support::each(&files, engines_agree);
 }
