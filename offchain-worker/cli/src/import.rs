@@ -15,6 +15,7 @@ pub fn model(path: &Path) -> Result<Imported, String> {
     let input = only(onnx.inputs(), "input")?;
     let output = only(onnx.outputs(), "output")?.name;
     let integers = !matches!(input.element, Element::Float);
+    let rows = onnx.rows(&input.name);
     let forward = move |model: &mut Model, x: Value| {
         let x = shaped(model, x, &input)?;
         let inputs = BTreeMap::from([(input.name.clone(), x)]);
@@ -25,6 +26,7 @@ pub fn model(path: &Path) -> Result<Imported, String> {
     };
     Ok(Imported {
         integers,
+        rows,
         forward: Box::new(forward),
     })
 }

@@ -63,6 +63,15 @@ pub enum Misfit {
 }
 
 impl Field {
+    /// A field called `name` of `count` elements.
+    pub fn new(name: &str, dtype: Dtype, count: u32) -> Field {
+        Field {
+            name: name.to_string(),
+            dtype,
+            count,
+        }
+    }
+
     /// Bytes of the field.
     pub fn bytes(&self) -> u64 {
         self.dtype.size() * self.count as u64
@@ -122,11 +131,7 @@ impl Layout {
         let bytes = dtype.size() * (context as u64 + 1);
         let record_size = u32::try_from(bytes).map_err(|_| Misfit::TooLarge)?;
         let slot = |(k, name): (usize, &str)| Slot {
-            field: Field {
-                name: name.to_string(),
-                dtype,
-                count: context,
-            },
+            field: Field::new(name, dtype, context),
             offset: k as u32 * dtype.size() as u32,
         };
         let slots = names.into_iter().enumerate().map(slot).collect();
@@ -162,20 +167,12 @@ fn widest(fields: &[Field]) -> Result<u64, Misfit> {
 mod tests {
     use super::*;
 
-    fn field(name: &str, dtype: Dtype, count: u32) -> Field {
-        Field {
-            name: name.to_string(),
-            dtype,
-            count,
-        }
-    }
-
     #[test]
     fn aligned_fields_go_from_wide_to_narrow_and_fill_the_record_up() {
         let fields = vec![
-            field("label", Dtype::U8, 1),
-            field("x", Dtype::F32, 3),
-            field("y", Dtype::U16, 1),
+            Field::new("label", Dtype::U8, 1),
+            Field::new("x", Dtype::F32, 3),
+            Field::new("y", Dtype::U16, 1),
         ];
         let layout = Layout::aligned(fields).unwrap();
         let offset = |name| layout.find(name).unwrap().offset;
@@ -186,8 +183,8 @@ mod tests {
 
     #[test]
     fn packed_fields_whose_elements_straddle_are_refused() {
-        let bytes = || field("a", Dtype::U8, 1);
-        let misaligned = Layout::packed(vec![bytes(), field("b", Dtype::U16, 1)]);
+        let bytes = || Field::new("a", Dtype::U8, 1);
+        let misaligned = Layout::packed(vec![bytes(), Field::new("b", Dtype::U16, 1)]);
         assert!(matches!(
             misaligned,
             Err(Misfit::Misaligned {
@@ -196,7 +193,7 @@ mod tests {
                 size: 2
             })
         ));
-        let unfilled = Layout::packed(vec![field("b", Dtype::F32, 1), bytes()]);
+        let unfilled = Layout::packed(vec![Field::new("b", Dtype::F32, 1), bytes()]);
         assert_eq!(
             unfilled,
             Err(Misfit::Unfilled {
@@ -205,7 +202,7 @@ mod tests {
             })
         );
         assert_eq!(Layout::packed(vec![]), Err(Misfit::Empty));
-        let large = vec![field("b", Dtype::F32, 1 << 30)];
+        let large = vec![Field::new("b", Dtype::F32, 1 << 30)];
         assert_eq!(Layout::aligned(large.clone()), Err(Misfit::TooLarge));
         assert_eq!(Layout::packed(large), Err(Misfit::TooLarge));
         assert!(Layout::packed(vec![bytes(), bytes()]).is_ok());

@@ -16,14 +16,9 @@
 //!
 //! let text = b"width,height,label\n1.5,2,0\n0.25,3,1\n".to_vec();
 //! let file = Source::new(Path::new("x.csv"), Format::Csv { delimiter: b',' }, text);
-//! let field = |name: &str, dtype, count| Field {
-//!     name: name.to_string(),
-//!     dtype,
-//!     count,
-//! };
 //! let layout = Layout::aligned(vec![
-//!     field("size", Dtype::F32, 2),
-//!     field("label", Dtype::U8, 1),
+//!     Field::new("size", Dtype::F32, 2),
+//!     Field::new("label", Dtype::U8, 1),
 //! ])
 //! .expect("the record is small");
 //! let columns = [

@@ -6,30 +6,13 @@ use lockstep_data::{Format, Source};
 use lockstep_protocol::program::Dtype;
 use proptest::prelude::*;
 use std::{path::Path, sync::LazyLock, time::Instant};
-use support::{bytes, compressions, npy, npz, read, refused, safetensors, table, CSV};
+use support::{
+    allocator::{largest_allocation, Counting},
+    files, npy, npz, read, refused,
+};
 
 #[global_allocator]
-static ALLOCATOR: support::Counting = support::Counting;
-
-/// A sound file of each format, and a column of each.
-fn files() -> Vec<(Format, Vec<u8>, &'static str)> {
-    let data = bytes(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], f32::to_le_bytes);
-    let array = npy("<f4", &[3, 2], &data);
-    let tensor = ("a", ::safetensors::Dtype::F32, vec![3, 2], data);
-    let mut files = vec![
-        (Format::Npy, array.clone(), "x"),
-        (Format::Npz, npz(&[("a", array.clone())], false), "a"),
-        (Format::Npz, npz(&[("a", array)], true), "a"),
-        (Format::Safetensors, safetensors(&[tensor]), "a"),
-        (CSV, b"a,b\n1,2.5\n-3,4\n5e1,6\n".to_vec(), "a"),
-    ];
-    for compression in compressions() {
-        for name in ["x", "n", "flag", "list"] {
-            files.push((Format::Parquet, table(40).file(compression), name));
-        }
-    }
-    files
-}
+static ALLOCATOR: Counting = Counting;
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -61,7 +44,7 @@ proptest! {
             }
         }
         // No file here is longer than 4 KiB; a page of Parquet may claim 16 MiB.
-        let largest = support::largest_allocation();
+        let largest = largest_allocation();
         prop_assert!(largest <= 24 << 20, "{} bytes", largest);
     }
 }
@@ -90,6 +73,6 @@ fn files_that_claim_more_than_they_hold_are_refused_at_once() {
     );
     let overflow = npy("<f8", &[1 << 40, 1 << 40], &[0; 64]);
     refused(read(Format::Npy, &overflow, &["x"]), &["truncated"]);
-    assert!(support::largest_allocation() < 64 << 20);
+    assert!(largest_allocation() < 64 << 20);
     assert!(began.elapsed().as_secs_f64() < 1.0);
 }

@@ -153,19 +153,14 @@ fn parquet_names_the_row_that_is_missing_or_ragged() {
     refused(column.encode(Dtype::F32), &["column \"x\", row 3", "NaN"]);
 }
 
-fn field(name: &str, dtype: Dtype, count: u32) -> Field {
-    Field {
-        name: name.to_string(),
-        dtype,
-        count,
-    }
-}
-
 #[test]
 fn columns_are_joined_row_by_row() {
     let columns = read(CSV, b"a,b,c\n1,0.5,7\n2,0.25,8\n", &["b", "a", "c"]).unwrap();
     let [b, a, c] = columns.try_into().unwrap();
-    let fields = vec![field("label", Dtype::U8, 1), field("x", Dtype::F32, 2)];
+    let fields = vec![
+        Field::new("label", Dtype::U8, 1),
+        Field::new("x", Dtype::F32, 2),
+    ];
     let layout = Layout::aligned(fields).unwrap();
     let dataset = Dataset::join(&layout, &[("label", vec![c]), ("x", vec![b, a])]).unwrap();
     let record = |x: f32, y: f32, label| {
@@ -179,7 +174,10 @@ fn columns_are_joined_row_by_row() {
 fn columns_of_different_lengths_are_not_joined() {
     let a = read(CSV, b"a\n1\n2\n", &["a"]).unwrap();
     let b = read(CSV, b"b\n1\n2\n3\n", &["b"]).unwrap();
-    let fields = vec![field("a", Dtype::I32, 1), field("b", Dtype::I32, 1)];
+    let fields = vec![
+        Field::new("a", Dtype::I32, 1),
+        Field::new("b", Dtype::I32, 1),
+    ];
     let layout = Layout::aligned(fields).unwrap();
     let joined = Dataset::join(&layout, &[("a", a), ("b", b)]);
     refused(joined, &["column \"b\"", "3 rows", "column \"a\" has 2"]);
@@ -187,7 +185,7 @@ fn columns_of_different_lengths_are_not_joined() {
 
 #[test]
 fn what_is_held_out_depends_on_the_number_of_rows_alone() {
-    let layout = Layout::aligned(vec![field("a", Dtype::I32, 1)]).unwrap();
+    let layout = Layout::aligned(vec![Field::new("a", Dtype::I32, 1)]).unwrap();
     let dataset = |rows: usize| {
         let text: String = (0..rows).map(|k| format!("{}\n", k * 10)).collect();
         let column = read(CSV, format!("a\n{text}").as_bytes(), &["a"]).unwrap();
@@ -262,7 +260,10 @@ fn tokens_are_cut_into_windows_with_the_tokens_that_follow() {
 #[test]
 fn records_are_taken_as_they_are_when_they_are_whole_and_finite() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let fields = vec![field("x", Dtype::F32, 1), field("n", Dtype::U32, 1)];
+    let fields = vec![
+        Field::new("x", Dtype::F32, 1),
+        Field::new("n", Dtype::U32, 1),
+    ];
     let layout = Layout::packed(fields).unwrap();
     let record = |x: f32| [x.to_le_bytes(), 3u32.to_le_bytes()].concat();
     std::fs::write(file.path(), [record(1.0), record(2.0)].concat()).unwrap();

@@ -215,7 +215,7 @@ impl Model {
         found.next = next;
     }
 
-    /// Whether a parameter, a constant or a buffer has this name.
+    /// Whether a parameter, frozen or not, or a buffer has this name.
     pub fn declares(&self, name: &str) -> bool {
         self.weight(name).is_some() || self.buffers.iter().any(|b| b.name == name)
     }

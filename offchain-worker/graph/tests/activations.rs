@@ -2,16 +2,13 @@
 
 mod support;
 
-use lockstep_graph::{Graph, Value};
-use support::{Bench, Operation, Tensor};
+use support::{Bench, Elementwise, Operation, Tensor};
 
 const TOLERANCE: f64 = 2e-6;
 
 #[test]
 fn activations_of_one_number() {
-    type Build = fn(&mut Graph, Value) -> Value;
-    type Number = fn(f64) -> f64;
-    let cases: [(&str, f64, f64, Build, Number, Number); 7] = [
+    let cases: [Elementwise; 7] = [
         (
             "softplus",
             -8.0,
@@ -65,19 +62,7 @@ fn activations_of_one_number() {
             |x| f64::from(1.7f32) * x.powf(f64::from(1.7f32) - 1.0),
         ),
     ];
-    for (name, low, high, build, value, slope) in cases {
-        Operation {
-            name,
-            inputs: vec![Tensor::random(&[4, 9], low, high, 1)],
-            build: &|g, x| build(g, x[0]),
-            forward: &|x| x[0].map(value),
-            backward: &|x, up| {
-                let slopes = x[0].map(slope);
-                vec![Tensor::from_fn(&up.shape, |at| up.at(at) * slopes.at(at))]
-            },
-        }
-        .check(TOLERANCE);
-    }
+    support::check_elementwise(&cases, TOLERANCE);
 }
 
 #[test]

@@ -5,6 +5,16 @@ mod support;
 use lockstep_protocol::program::Dtype;
 use support::{positions, Bench, Operation, Tensor};
 
+/// The gradient of a gather: what came to each element of a tensor of shape `from`, where
+/// `source` says which element of it each one of the result is.
+fn scattered(from: &[usize], up: &Tensor, source: impl Fn(&[usize]) -> Vec<usize>) -> Tensor {
+    let mut gradient = Tensor::zeros(from);
+    for at in positions(&up.shape) {
+        gradient.add(&source(&at), up.at(&at));
+    }
+    gradient
+}
+
 #[test]
 fn a_gather_along_any_axis_reads_slices_and_its_gradient_scatters() {
     let picked = [2usize, 0, 2, 1];
@@ -25,13 +35,7 @@ fn a_gather_along_any_axis_reads_slices_and_its_gradient_scatters() {
                 g.gather(x[0], axis, ids)
             },
             forward: &|x| Tensor::from_fn(&shape, |at| x[0].at(&source(at))),
-            backward: &|_, up| {
-                let mut gradient = Tensor::zeros(&from);
-                for at in positions(&up.shape) {
-                    gradient.add(&source(&at), up.at(&at));
-                }
-                vec![gradient]
-            },
+            backward: &|_, up| vec![scattered(&from, up, source)],
         }
         .check(2e-6);
     }
@@ -57,13 +61,7 @@ fn elements_gathered_one_by_one_scatter_back_and_the_rest_stays() {
                 g.gather_elements(x[0], axis, ids)
             },
             forward: &|x| Tensor::from_fn(&shape, |at| x[0].at(&source(at))),
-            backward: &|_, up| {
-                let mut gradient = Tensor::zeros(&from);
-                for at in positions(&up.shape) {
-                    gradient.add(&source(&at), up.at(&at));
-                }
-                vec![gradient]
-            },
+            backward: &|_, up| vec![scattered(&from, up, source)],
         }
         .check(2e-6);
     }

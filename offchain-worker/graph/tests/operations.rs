@@ -5,15 +5,13 @@ mod support;
 use lockstep_graph::{Graph, Value};
 use lockstep_protocol::philox;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
-use support::{assert_close, erf, positions, words, Bench, Operation, Tensor, SEED};
+use support::{assert_close, erf, positions, words, Bench, Elementwise, Operation, Tensor, SEED};
 
 const TOLERANCE: f64 = 2e-6;
 
 #[test]
 fn functions_of_one_number() {
-    type Build = fn(&mut Graph, Value) -> Value;
-    type Number = fn(f64) -> f64;
-    let cases: [(&str, f64, f64, Build, Number, Number); 13] = [
+    let cases: [Elementwise; 13] = [
         ("neg", -2.0, 2.0, |g, x| g.neg(x), |x| -x, |_| -1.0),
         (
             "abs",
@@ -84,19 +82,7 @@ fn functions_of_one_number() {
             |x| (x > 0.0) as u8 as f64,
         ),
     ];
-    for (name, low, high, build, value, slope) in cases {
-        Operation {
-            name,
-            inputs: vec![Tensor::random(&[4, 9], low, high, 1)],
-            build: &|g, x| build(g, x[0]),
-            forward: &|x| x[0].map(value),
-            backward: &|x, up| {
-                let slopes = x[0].map(slope);
-                vec![Tensor::from_fn(&up.shape, |at| up.at(at) * slopes.at(at))]
-            },
-        }
-        .check(TOLERANCE);
-    }
+    support::check_elementwise(&cases, TOLERANCE);
 }
 
 /// Gradients of a function of broadcast operands, from its slopes towards each.

@@ -1,9 +1,9 @@
 //! Recipes over arrays, tables and tokens.
 
 use lockstep_graph::{
-    recipe::{Error, Recipe, Task},
+    recipe::{Error, Imported, Recipe, Task},
     training::metric,
-    Kind,
+    Initial, Kind, Model,
 };
 use lockstep_protocol::{eval::Inputs, program::Dtype};
 use std::{path::Path, sync::Arc};
@@ -519,4 +519,46 @@ fn the_commented_recipe_is_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/recipe.toml");
     let text = std::fs::read_to_string(Path::new(path)).unwrap();
     Recipe::from_toml(&text).unwrap();
+}
+
+#[test]
+fn integers_beyond_the_table_of_an_imported_model_are_refused_with_their_row() {
+    let text = b"id,y\n0,0.5\n4,0.25\n5,1\n2,0\n".to_vec();
+    let folder = folder(&[("train.csv", text)]);
+    let recipe = r#"
+data.train = "train.csv"
+data.field = [{ name = "id" }, { name = "y", dtype = "f32" }]
+input = "id"
+model = "model.onnx"
+loss = { kind = "mean_squared_error", target = "y" }
+optimizer = { kind = "adam", rate = 0.1 }
+train = { batch = 4, steps = 2, segment = 1, seed = 1 }
+"#;
+    let build = |rows: usize| {
+        let importer = move |_: &Path| {
+            let forward = move |model: &mut Model, ids| {
+                let table = model.parameter("table", &[rows, 1], &Initial::Zeros);
+                let picked = model.graph.embedding(table, ids);
+                Ok(model.graph.flatten(picked, 1))
+            };
+            Ok(Imported {
+                integers: true,
+                rows: Some(rows),
+                forward: Box::new(forward),
+            })
+        };
+        let recipe = Recipe::from_toml(recipe).unwrap();
+        recipe.build_with(folder.path(), &importer).map(|_| ())
+    };
+    assert!(build(6).is_ok());
+    let message = build(5).unwrap_err().to_string();
+    for part in [
+        "data.train",
+        "column \"id\", row 2",
+        "it is 5",
+        "no such row below 5",
+        "larger embedding",
+    ] {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use lockstep_graph::{Built, Field, Kind, Model, Objective, Optimizer, Training, Value};
+use lockstep_graph::{Built, Field, Kind, Model, Objective, Optimizer, Pattern, Training, Value};
 use lockstep_import::{Element, Extent, Onnx, Options};
 use lockstep_protocol::program::{Dtype, Node, Source};
 use std::{collections::BTreeMap, path::Path};
@@ -61,7 +61,7 @@ fn names(built: &Built, kind: Kind) -> Vec<&str> {
 
 fn frozen(patterns: &[&str]) -> Options {
     Options {
-        frozen: patterns.iter().map(|p| p.to_string()).collect(),
+        frozen: patterns.iter().copied().map(Pattern::new).collect(),
         optimised: false,
     }
 }
@@ -294,4 +294,48 @@ fn the_same_file_always_builds_the_same_program() {
         train(built.unwrap()).program.root()
     };
     assert_eq!(root(), root());
+}
+
+#[test]
+fn the_table_that_an_input_picks_rows_from_is_known() {
+    assert_eq!(read("models/lenet.onnx").rows("x"), None);
+    assert_eq!(read("models/gpt.onnx").rows("nothing"), None);
+    for file in [
+        "models/classifier.onnx",
+        "models/gpt.onnx",
+        "models/gpt-torchscript.onnx",
+    ] {
+        let onnx = read(file);
+        let tables = onnx.initialisers().iter().filter(|held| {
+            let [rows, _] = held.shape[..] else {
+                return false;
+            };
+            Some(rows) == onnx.rows("x")
+        });
+        assert!(tables.count() > 0, "{file}: {:?}", onnx.rows("x"));
+    }
+
+    let rows = |build: &dyn Fn(&mut Graph)| {
+        let mut graph = Graph::new();
+        graph.input("x", 7, &[2, 3]);
+        graph.floats("wide", &[9, 2], &[0.5; 18]);
+        graph.floats("small", &[5, 2], &[0.5; 10]);
+        graph.integers("shape", &[6]);
+        build(&mut graph);
+        Onnx::decode(&graph.file()).unwrap().rows("x")
+    };
+    let reshaped = |graph: &mut Graph| {
+        graph.node("Gather", &["wide", "x"], "a", &[]);
+        graph.node("Reshape", &["x", "shape"], "flat", &[]);
+        graph.node("Cast", &["flat"], "same", &[("to", 6)]);
+        graph.node("Gather", &["small", "same"], "y", &[]);
+    };
+    assert_eq!(rows(&reshaped), Some(5), "the smallest counts");
+    let shifted = |graph: &mut Graph| {
+        graph.node("Add", &["x", "x"], "twice", &[]);
+        graph.node("Gather", &["small", "twice"], "y", &[]);
+    };
+    assert_eq!(rows(&shifted), None, "other numbers than the input's");
+    let columns = |graph: &mut Graph| graph.node("Gather", &["small", "x"], "y", &[("axis", 1)]);
+    assert_eq!(rows(&columns), None, "no rows");
 }

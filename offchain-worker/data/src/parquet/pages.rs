@@ -243,3 +243,65 @@ impl Reader<'_> {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::parquet::schema::{parser::parse_message_type, types::SchemaDescriptor};
+    use std::sync::Arc;
+
+    /// Appends an i32 field that follows the one before it.
+    fn number(bytes: &mut Vec<u8>, n: u32) {
+        bytes.push(0x15);
+        let mut rest = u64::from(n) << 1;
+        while rest >= 0x80 {
+            bytes.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+    }
+
+    /// A page of 900 bytes of plain numbers whose header claims this much.
+    fn page(unpacked: u32, numbers: u32) -> Vec<u8> {
+        let mut bytes = vec![];
+        for n in [0, unpacked, 900] {
+            number(&mut bytes, n);
+        }
+        // A structure two fields on: the header of a page of data, which has two numbers.
+        bytes.push(0x2c);
+        number(&mut bytes, numbers);
+        number(&mut bytes, 0);
+        bytes.extend([0, 0]);
+        bytes.resize(bytes.len() + 900, 7);
+        bytes
+    }
+
+    fn checked(file: &[u8], length: usize) -> Result<u64, String> {
+        let schema = parse_message_type("message schema { required double x; }").unwrap();
+        let schema = SchemaDescriptor::new(Arc::new(schema));
+        let chunk = ColumnChunkMetaData::builder(schema.column(0))
+            .set_data_page_offset(0)
+            .set_total_compressed_size(length as i64)
+            .build()
+            .unwrap();
+        check(file, &chunk)
+    }
+
+    #[test]
+    fn pages_that_claim_more_than_they_can_hold_are_refused() {
+        let sound = page(900, 112);
+        assert_eq!(checked(&sound, sound.len()), Ok(112));
+        // How many numbers there may be in a file is for the reader of the whole file to say.
+        let many = page(900, i32::MAX as u32);
+        assert_eq!(checked(&many, many.len()), Ok(i32::MAX as u64));
+        let large = page(i32::MAX as u32, 112);
+        let refused = |file: &[u8], length, part: &str| {
+            let problem = checked(file, length).unwrap_err();
+            assert!(problem.contains(part), "{problem}");
+        };
+        refused(&large, large.len(), "claims to hold 2147483647 bytes");
+        refused(&sound, 10_000_000_000, "outside the file");
+        refused(&sound[..500], 500, "cut off");
+        refused(&sound[..4], 4, "malformed");
+    }
+}

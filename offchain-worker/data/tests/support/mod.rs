@@ -1,5 +1,7 @@
-//! Writers of the formats that the crate reads, and an allocator that counts.
+//! Writers of the formats that the crate reads.
 #![allow(dead_code)] // Every test uses a part of it.
+
+pub mod allocator;
 
 use lockstep_data::{Column, Error, Format, Source};
 use parquet::{
@@ -9,36 +11,11 @@ use parquet::{
     schema::parser::parse_message_type,
 };
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     collections::HashMap,
     io::{Cursor, Write},
     path::Path,
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        Arc,
-    },
+    sync::Arc,
 };
-
-/// The system's allocator, which remembers the largest request.
-pub struct Counting;
-
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-/// The largest allocation so far.
-pub fn largest_allocation() -> usize {
-    LARGEST.load(Ordering::Relaxed)
-}
 
 /// A `.npy` file.
 pub fn npy(descr: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
@@ -175,4 +152,24 @@ pub fn table(rows: usize) -> Table {
         flag: (0..rows).map(|k| k % 3 == 0).collect(),
         list: (0..rows).map(|k| vec![k as f32, -1.0]).collect(),
     }
+}
+
+/// A sound file of each format, and a column of each.
+pub fn files() -> Vec<(Format, Vec<u8>, &'static str)> {
+    let data = bytes(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], f32::to_le_bytes);
+    let array = npy("<f4", &[3, 2], &data);
+    let tensor = ("a", ::safetensors::Dtype::F32, vec![3, 2], data);
+    let mut files = vec![
+        (Format::Npy, array.clone(), "x"),
+        (Format::Npz, npz(&[("a", array.clone())], false), "a"),
+        (Format::Npz, npz(&[("a", array)], true), "a"),
+        (Format::Safetensors, safetensors(&[tensor]), "a"),
+        (CSV, b"a,b\n1,2.5\n-3,4\n5e1,6\n".to_vec(), "a"),
+    ];
+    for compression in compressions() {
+        for name in ["x", "n", "flag", "list"] {
+            files.push((Format::Parquet, table(40).file(compression), name));
+        }
+    }
+    files
 }

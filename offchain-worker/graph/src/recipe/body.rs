@@ -16,6 +16,8 @@ pub type Forward = dyn Fn(&mut Model, Value) -> Result<Value, String>;
 pub struct Imported {
     /// Whether its input is of integers.
     pub integers: bool,
+    /// Rows of the smallest table that the integers of its input pick from, where there is one.
+    pub rows: Option<usize>,
     /// Its forward pass.
     pub forward: Box<Forward>,
 }
@@ -76,14 +78,20 @@ impl Body {
         }
     }
 
-    /// The rows of the table that the input's integers pick from, as far as the recipe says.
-    pub fn rows(&self) -> Option<usize> {
+    /// The rows of the smallest table that the input's integers pick from, and what to do when
+    /// there are more of them; `None` where they pick from none.
+    pub fn table(&self) -> Option<(usize, &'static str)> {
         match &self.parts {
             Parts::Layers(layers) => match layers.first() {
-                Some(Layer::Embedding { rows, .. }) => Some(*rows),
+                Some(Layer::Embedding { rows, .. }) => {
+                    Some((*rows, "raise `rows` of the embedding, or mend the data"))
+                }
                 _ => None,
             },
-            Parts::Imported(_) => None,
+            Parts::Imported(imported) => {
+                let remedy = "export a model with a larger embedding, or mend the data";
+                imported.rows.map(|rows| (rows, remedy))
+            }
         }
     }
 }

@@ -186,11 +186,8 @@ impl Field {
                 false => program::Dtype::I32,
             }
         };
-        let field = data::Field {
-            name: self.name.clone(),
-            dtype: self.dtype.map_or_else(natural, program::Dtype::from),
-            count,
-        };
+        let dtype = self.dtype.map_or_else(natural, program::Dtype::from);
+        let field = data::Field::new(&self.name, dtype, count);
         let shape = match columns {
             [column] if self.shape.is_none() && !column.shape().is_empty() => {
                 column.shape().to_vec()
@@ -218,11 +215,7 @@ impl Field {
             let problem = "say `dtype` and `count`: a file of records does not";
             return Err(Error::at(&place, problem));
         };
-        Ok(data::Field {
-            name: self.name.clone(),
-            dtype: dtype.into(),
-            count,
-        })
+        Ok(data::Field::new(&self.name, dtype.into(), count))
     }
 
     fn dimensions(&self, count: u32) -> Result<Vec<usize>, Error> {

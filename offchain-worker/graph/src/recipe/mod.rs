@@ -324,12 +324,12 @@ impl Recipe {
         if let Some((target, rule)) = self.loss.rule(classes) {
             rule.check(&self.data, records, dataset, target)?;
         }
-        if let Some(rows) = body.rows() {
+        if let Some((limit, remedy)) = body.table() {
             let rule = Rule::Below {
-                limit: rows,
+                limit,
                 or: None,
                 what: "row",
-                remedy: "raise `rows` of the embedding, or mend the data",
+                remedy,
             };
             rule.check(&self.data, records, dataset, &self.input)?;
         }

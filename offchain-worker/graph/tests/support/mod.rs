@@ -296,6 +296,34 @@ impl Operation<'_> {
     }
 }
 
+/// A function of one number: its name, the ends of the numbers to try, how a graph has it, the
+/// function itself and its slope.
+pub type Elementwise = (
+    &'static str,
+    f64,
+    f64,
+    fn(&mut Graph, Value) -> Value,
+    fn(f64) -> f64,
+    fn(f64) -> f64,
+);
+
+/// Checks functions of one number, and their gradients.
+pub fn check_elementwise(cases: &[Elementwise], tolerance: f64) {
+    for (name, low, high, build, value, slope) in cases {
+        Operation {
+            name,
+            inputs: vec![Tensor::random(&[4, 9], *low, *high, 1)],
+            build: &|g, x| build(g, x[0]),
+            forward: &|x| x[0].map(value),
+            backward: &|x, up| {
+                let slopes = x[0].map(slope);
+                vec![Tensor::from_fn(&up.shape, |at| up.at(at) * slopes.at(at))]
+            },
+        }
+        .check(tolerance);
+    }
+}
+
 /// Calls `each` with the position in the image, in the weight and in the result of every product
 /// of a convolution.
 pub fn products(

@@ -6,7 +6,6 @@ use super::{
     error::{refuse, Error, Reason},
     operand::{Live, Operand},
     ops,
-    pattern::matches,
     structure::{failed, made_up},
     tensor::{Data, Element},
     Declaration, Extent, Onnx, Options,
@@ -104,9 +103,10 @@ impl Onnx {
         names: &mut Names<'a>,
     ) -> Result<(), Error> {
         for pattern in &options.frozen {
-            if !self.weights.iter().any(|(name, _)| matches(pattern, name)) {
+            if !self.weights.iter().any(|(name, _)| pattern.matches(name)) {
                 return Err(Error::Unsupported(format!(
-                    "no weight is called {pattern:?}, which should be frozen"
+                    "no weight is called {:?}, which should be frozen",
+                    pattern.to_string()
                 )));
             }
         }
@@ -138,7 +138,7 @@ impl Onnx {
                 return Err(failed("a weight has at most 8 axes"));
             }
             let buffer = running.contains(&name[..]);
-            let frozen = options.frozen.iter().any(|p| matches(p, name))
+            let frozen = options.frozen.iter().any(|p| p.matches(name))
                 || (self.untrained.contains(name) && !buffer)
                 || settings.contains(&name[..])
                 || (made_up(name) && tensor.len() == 1);
@@ -147,9 +147,7 @@ impl Onnx {
                     if tensor.len() == 0 {
                         return Err(failed("a weight without elements cannot be trained"));
                     }
-                    let taken = model.parameters().iter().any(|p| p.name == *name)
-                        || model.buffers().iter().any(|b| b.name == *name);
-                    if taken {
+                    if model.declares(name) {
                         return Err(failed("the model has another tensor of this name"));
                     }
                     if model.parameters().len() >= limits::NODES as usize {

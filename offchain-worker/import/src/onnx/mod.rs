@@ -8,18 +8,18 @@ mod fold;
 mod movement;
 mod operand;
 mod ops;
-mod pattern;
 mod proto;
 mod read;
 mod signature;
 mod structure;
+mod tables;
 mod tensor;
 mod wire;
 
 pub use error::Error;
 pub use tensor::Element;
 
-use lockstep_graph::{Model, Value};
+use lockstep_graph::{Model, Pattern, Value};
 use proto::NodeProto;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -76,13 +76,12 @@ pub enum Extent {
 /// How a model is built.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Patterns of the names of weights that are never trained; `*` stands for any text. They
-    /// become constants of the program. A batch norm whose running statistics are frozen
+    /// The names of weights that are never trained. They become constants of the program. A batch norm whose running statistics are frozen
     /// normalises by them.
     ///
     /// Buffers of a PyTorch module, such as a table of sines, are constants anyway in files of the
     /// dynamo exporter. The TorchScript exporter does not tell them from weights: name them here.
-    pub frozen: Vec<String>,
+    pub frozen: Vec<Pattern>,
     /// Whether to train a file that its exporter prepared for inference, where batch norms may be
     /// folded into convolutions, weights that were equal merged, and shared ones untied.
     pub optimised: bool,
@@ -124,6 +123,13 @@ impl Onnx {
     /// The tensors that the file holds.
     pub fn initialisers(&self) -> &[Initialiser] {
         &self.initialisers
+    }
+
+    /// How many rows the smallest table has from which the integers of an input pick rows, each
+    /// as it is: a token or a category beyond it would read zeros. `None` where there is no such
+    /// table.
+    pub fn rows(&self, input: &str) -> Option<usize> {
+        tables::rows(self, input)
     }
 
     /// Builds the forward pass on `inputs`, one value for each of [`Onnx::inputs`], and returns the

@@ -1,13 +1,18 @@
 //! Recordings of PyTorch, and programs run beside them.
 #![allow(dead_code)] // Every test file uses its own part.
 
+#[path = "../../../data/tests/support/allocator.rs"]
+pub mod allocator;
 pub mod onnx;
+pub mod operation;
+pub mod whole;
 
 use lockstep_engine::{cpu, reference::Reference, Engine, Job};
 use lockstep_graph::{lower::lower, Graph, State, Value};
 use lockstep_protocol::{
     eval::{Blob, Inputs},
     program::Dtype,
+    random::Case,
 };
 use safetensors::{Dtype as Type, SafeTensors};
 use std::{
@@ -29,6 +34,21 @@ pub fn fixtures(folder: &str, extension: &str) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// Checks every file, and fails with all that is wrong.
+pub fn each(files: &[PathBuf], check: impl Fn(&Path) -> Result<(), String>) {
+    let failed = |path: &PathBuf| {
+        let reason = check(path).err()?;
+        Some(format!("{}: {reason}", path.file_stem()?.to_string_lossy()))
+    };
+    let failures: Vec<String> = files.iter().filter_map(failed).collect();
+    assert!(
+        failures.is_empty(),
+        "{} fail:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 /// A recorded tensor.
@@ -146,9 +166,8 @@ impl Bench {
             .push(initial.iter().flat_map(|x| x.to_le_bytes()).collect());
     }
 
-    /// The elements of `outputs` after a step, on which the reference and the CPU engine agree.
-    pub fn run(mut self, graph: &mut Graph, outputs: &[Value]) -> Vec<Vec<f32>> {
-        let first = self.slots.len();
+    /// The program whose next state ends with `outputs`, and all that it reads.
+    pub fn case(mut self, graph: &mut Graph, outputs: &[Value]) -> Case {
         for &value in outputs {
             let shape = graph.shape(value).to_vec();
             let (state, old) = graph.state(&shape, Dtype::F32);
@@ -157,27 +176,49 @@ impl Bench {
             self.state.push(vec![0; elements * 4]);
         }
         let blob = |(hash, bytes): (&[u8; 32], &Vec<u8>)| (*hash, Arc::new(bytes.clone()) as Blob);
-        let job = Job {
-            program: Arc::new(lower(graph, &self.slots).unwrap()),
+        Case {
+            program: lower(graph, &self.slots).unwrap(),
             inputs: Inputs {
                 seed: 1,
                 datasets: vec![],
                 constants: graph.constants().iter().map(blob).collect(),
             },
-        };
+            state: self.state,
+            batch: 1,
+            record_sizes: vec![],
+        }
+    }
+
+    /// The elements of `outputs` after a step, on which the reference and the CPU engine agree.
+    pub fn run(self, graph: &mut Graph, outputs: &[Value]) -> Vec<Vec<f32>> {
+        let first = self.slots.len();
+        let case = self.case(graph, outputs);
         let step = |mut engine: Box<dyn Engine>| {
-            engine.load(&self.state).unwrap();
+            engine.load(&case.state).unwrap();
             engine.step(0);
             let state = engine.state().into_iter().map(<[u8]>::to_vec);
             state.skip(first).collect::<Vec<Vec<u8>>>()
         };
-        let options = cpu::Options {
-            threads: Some(1),
-            ..cpu::Options::default()
-        };
-        let oracle = step(Box::new(Reference::new(job.clone()).unwrap()));
-        let fast = step(Box::new(cpu::Cpu::new(job, options).unwrap()));
+        let oracle = step(Box::new(Reference::new(job(&case)).unwrap()));
+        let fast = step(Box::new(cpu(&case)));
         assert!(oracle == fast, "the engines differ");
         fast.iter().map(|bytes| floats(bytes)).collect()
     }
+}
+
+/// What an engine runs.
+pub fn job(case: &Case) -> Job {
+    Job {
+        program: Arc::new(case.program.clone()),
+        inputs: case.inputs.clone(),
+    }
+}
+
+/// The CPU engine for a case, with one thread.
+pub fn cpu(case: &Case) -> cpu::Cpu {
+    let options = cpu::Options {
+        threads: Some(1),
+        ..cpu::Options::default()
+    };
+    cpu::Cpu::new(job(case), options).unwrap()
 }

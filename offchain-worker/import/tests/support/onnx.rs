@@ -7,6 +7,28 @@ pub struct Graph {
     pub producer: &'static str,
 }
 
+/// What an attribute of a node holds.
+pub enum Attribute {
+    Float(f32),
+    Int(i64),
+    Ints(Vec<i64>),
+    Text(String),
+}
+
+impl Attribute {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Attribute::Float(x) => {
+                varint(bytes, 2 << 3 | 5);
+                bytes.extend(x.to_le_bytes());
+            }
+            Attribute::Int(n) => number(bytes, 3, *n),
+            Attribute::Text(text) => field(bytes, 4, text.as_bytes()),
+            Attribute::Ints(list) => list.iter().for_each(|&n| number(bytes, 8, n)),
+        }
+    }
+}
+
 /// Appends a number of the wire format.
 pub fn varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -129,16 +151,33 @@ impl Graph {
 
     /// A node with integer attributes.
     pub fn node(&mut self, operation: &str, inputs: &[&str], output: &str, ints: &[(&str, i64)]) {
+        let ints: Vec<(&str, Attribute)> = ints
+            .iter()
+            .map(|&(name, value)| (name, Attribute::Int(value)))
+            .collect();
+        self.call(operation, inputs, &[output], &ints);
+    }
+
+    /// A node.
+    pub fn call(
+        &mut self,
+        operation: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) {
         let node = message(|b| {
             inputs
                 .iter()
                 .for_each(|input| field(b, 1, input.as_bytes()));
-            field(b, 2, output.as_bytes());
+            outputs
+                .iter()
+                .for_each(|output| field(b, 2, output.as_bytes()));
             field(b, 4, operation.as_bytes());
-            for (name, value) in ints {
+            for (name, value) in attributes {
                 let attribute = message(|b| {
                     field(b, 1, name.as_bytes());
-                    number(b, 3, *value);
+                    value.write(b);
                 });
                 field(b, 5, &attribute);
             }
