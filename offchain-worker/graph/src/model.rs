@@ -4,6 +4,7 @@ use crate::{
     graph::{Graph, State, Value},
     initial::Initial,
     pattern::Pattern,
+    quantised::Precision,
 };
 use lockstep_protocol::program::Dtype;
 
@@ -44,6 +45,9 @@ pub struct Model {
     pub graph: Graph,
     /// The task's seed.
     pub seed: u64,
+    /// In which numbers the linear layers that are declared from now on multiply, those of
+    /// attention included.
+    pub precision: Precision,
     training: bool,
     parameters: Vec<Parameter>,
     freezing: Vec<Pattern>,
@@ -59,6 +63,7 @@ impl Model {
         Model {
             graph: Graph::new(),
             seed,
+            precision: Precision::default(),
             training: true,
             parameters: vec![],
             freezing: vec![],
@@ -182,7 +187,8 @@ impl Model {
         initial.elements(shape.iter().product(), self.seed, domain)
     }
 
-    /// A linear layer with parameters `<name>.weight`, shape `[in, out]`, and `<name>.bias`.
+    /// A linear layer with parameters `<name>.weight`, shape `[in, out]`, and `<name>.bias`. It
+    /// multiplies in the model's precision.
     ///
     /// # Panics
     /// When `x` is a scalar.
@@ -194,7 +200,7 @@ impl Model {
             .expect("a linear layer needs an axis");
         let weight = self.parameter(&format!("{name}.weight"), &[inputs, outputs], initial);
         let bias = self.parameter(&format!("{name}.bias"), &[outputs], &Initial::Zeros);
-        self.graph.linear(x, weight, Some(bias))
+        self.graph.linear_in(self.precision, x, weight, Some(bias))
     }
 
     /// A layer norm over the last axis with parameters `<name>.gain` and `<name>.bias`.

@@ -3,6 +3,7 @@
 use super::error::{refuse, Error};
 use crate::{
     attention::Attention, conv::Conv2d, graph::Value, initial::Initial, model::Model, pool::Pool2d,
+    quantised::Precision,
 };
 use lockstep_protocol::program::{limits, Dtype};
 use serde::Deserialize;
@@ -21,6 +22,8 @@ pub enum Layer {
         /// Whether the weights stay as they begin.
         #[serde(default)]
         frozen: bool,
+        /// In which numbers it multiplies; the recipe's unless given.
+        precision: Option<Precision>,
     },
     /// A convolution of images `[height, width, channels]`, plus a bias.
     Conv2d {
@@ -101,6 +104,8 @@ pub enum Layer {
         /// The probability with which an attention weight is dropped while training.
         #[serde(default)]
         dropout: f32,
+        /// In which numbers its linear layers multiply; the recipe's unless given.
+        precision: Option<Precision>,
     },
     /// A logit for every row of the embedding that is the first layer: the product with that row
     /// (tied weights).
@@ -243,7 +248,10 @@ impl Layer {
                 outputs,
                 initial,
                 frozen,
-            } => site.linear(model, x, *outputs, *initial, *frozen),
+                precision,
+            } => within(model, *precision, |model| {
+                site.linear(model, x, *outputs, *initial, *frozen)
+            }),
             Layer::Conv2d { .. } => self.conv(&site, model, x),
             Layer::MaxPool {
                 size,
@@ -304,13 +312,16 @@ impl Layer {
                 heads,
                 causal,
                 dropout,
+                precision,
             } => {
                 let attention = Attention {
                     heads: *heads,
                     causal: *causal,
                     dropout: *dropout,
                 };
-                site.attention(model, x, attention)
+                within(model, *precision, |model| {
+                    site.attention(model, x, attention)
+                })
             }
             Layer::Unembedding {} => site.unembedding(model, x),
             Layer::Residual { layers } => {
@@ -410,6 +421,19 @@ impl Layer {
     }
 }
 
+/// What `build` makes of a model whose linear layers multiply in `precision`, if that is given.
+fn within<T>(
+    model: &mut Model,
+    precision: Option<Precision>,
+    build: impl FnOnce(&mut Model) -> T,
+) -> T {
+    let whole = model.precision;
+    model.precision = precision.unwrap_or(whole);
+    let built = build(model);
+    model.precision = whole;
+    built
+}
+
 /// The table of an embedding that is the first layer.
 const TABLE: &str = "0.embedding.table";
 
@@ -461,7 +485,8 @@ impl Site {
         let initial = initial.initial(inputs, outputs);
         let weight = self.weight(model, "weight", &[inputs, outputs], &initial, frozen);
         let bias = self.weight(model, "bias", &[outputs], &Initial::Zeros, frozen);
-        Ok(model.graph.linear(x, weight, Some(bias)))
+        let precision = model.precision;
+        Ok(model.graph.linear_in(precision, x, weight, Some(bias)))
     }
 
     fn sequence(&self) -> Result<[usize; 2], Error> {

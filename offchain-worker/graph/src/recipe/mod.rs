@@ -28,6 +28,7 @@ use crate::{
     built::Built,
     model::Model,
     pattern::Pattern,
+    quantised::Precision,
     training::{Objective, Training},
 };
 use body::Body;
@@ -47,6 +48,9 @@ pub struct Recipe {
     pub input: String,
     /// The file of the model that another framework wrote, instead of layers.
     pub model: Option<PathBuf>,
+    /// In which numbers linear layers multiply that say nothing of their own.
+    #[serde(default)]
+    pub precision: Precision,
     /// The layers, from the input to the output.
     #[serde(rename = "layer", default)]
     layers: Vec<toml::Table>,
@@ -193,6 +197,7 @@ impl Recipe {
 
     /// The model before its first layer.
     fn start(&self, mut model: Model) -> Model {
+        model.precision = self.precision;
         let frozen = self.groups.iter().filter(|group| group.frozen);
         let names: Vec<Pattern> = frozen.flat_map(Group::patterns).collect();
         model.freeze(&names);
