@@ -4,7 +4,9 @@
 use lockstep_protocol::{eval::Inputs, program::Program};
 use std::sync::Arc;
 
+mod batches;
 pub mod cpu;
+pub mod cuda;
 pub mod reference;
 
 /// Why an engine cannot run a program.
