@@ -1,7 +1,7 @@
 //! The CPU engine: every core, the widest vectors, and the protocol's bits.
 
-use crate::{checked, Engine, Error, Job};
 use crate::batches::Batches;
+use crate::{checked, Engine, Error, Job};
 use buffer::Buffer;
 pub use describe::{describe, Description, MemoryUse, NodeCost};
 use kernel::Kernel;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 mod batches;
 pub mod cpu;
 pub mod cuda;
+pub mod device;
 pub mod reference;
 
 /// Why an engine cannot run a program.

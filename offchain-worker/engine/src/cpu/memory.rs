@@ -1,8 +1,8 @@
 //! The bytes that a run reads and writes.
 
-use crate::batches::Batches;
 use super::buffer::Buffer;
 use super::plan::{Place, Plan};
+use crate::batches::Batches;
 use lockstep_protocol::eval::{Blob, Inputs};
 use lockstep_protocol::program::{Node, Program, Source};
 

@@ -9,10 +9,12 @@ use fusion::Role;
 use lockstep_protocol::program::{Access, Dtype, Node, Program, Source};
 use std::collections::HashMap;
 use std::fmt::Write;
+use tile::Contraction;
 
 mod body;
 mod fusion;
 mod linear;
+mod tile;
 
 /// The text that every generated source begins with.
 pub const PRELUDE: &str = include_str!("prelude.cuh");
@@ -58,17 +60,28 @@ pub enum Keep {
 }
 
 impl Code {
-    /// The code of a valid program.
-    pub fn new(program: &Program, keep: Keep) -> Code {
+    /// The code of a valid program for a device of so many multiprocessors. Their number decides
+    /// how work is divided, and no bit of a result.
+    pub fn new(program: &Program, keep: Keep, multiprocessors: u64) -> Code {
         let next = program.next_state();
         let wanted = |n: usize| keep == Keep::Everything || next.contains(&n);
-        let roles = fusion::roles(program, wanted, |_| false, keep == Keep::Needed);
+        let tiles: Vec<Option<Contraction>> = program
+            .nodes
+            .iter()
+            .map(|node| contraction(node, multiprocessors))
+            .collect();
+        let tiled = |n: usize| tiles[n].is_some();
+        let roles = fusion::roles(program, wanted, tiled, keep == Keep::Needed);
         let mut entries = Entries::default();
         let mut launches = Vec::new();
         for (n, node) in program.nodes.iter().enumerate() {
-            if roles[n] == Role::Stored && !matches!(node, Node::Source(_)) {
-                launches.push(launch(program, &roles, n, &mut entries));
+            if roles[n] != Role::Stored || matches!(node, Node::Source(_)) {
+                continue;
             }
+            launches.push(match &tiles[n] {
+                Some(tile) => tile_launch(n, tile, &mut entries),
+                None => launch(program, &roles, n, &mut entries),
+            });
         }
         Code {
             source: entries.source(),
@@ -89,6 +102,7 @@ impl Code {
 struct Entries {
     names: HashMap<String, String>,
     text: String,
+    tiles: bool,
 }
 
 impl Entries {
@@ -105,7 +119,35 @@ impl Entries {
     }
 
     fn source(self) -> String {
-        format!("{PRELUDE}{}", self.text)
+        let template = if self.tiles { tile::TEMPLATE } else { "" };
+        format!("{PRELUDE}{template}{}", self.text)
+    }
+}
+
+fn contraction(node: &Node, multiprocessors: u64) -> Option<Contraction<'_>> {
+    match node {
+        Node::Fold(fold) => Contraction::recognise(fold, multiprocessors),
+        Node::Source(_) | Node::Map(_) => None,
+    }
+}
+
+/// The kernel that computes a contraction in tiles.
+fn tile_launch(n: usize, tile: &Contraction, entries: &mut Entries) -> Launch {
+    let mut reads: Vec<u32> = Vec::new();
+    for node in tile.reads().into_iter().flatten() {
+        if !reads.contains(&node) {
+            reads.push(node);
+        }
+    }
+    let number = |node: u32| reads.iter().position(|read| *read == node).unwrap_or(0);
+    entries.tiles = true;
+    Launch {
+        entry: entries.name(|name| tile.text(name, reads.len(), number)),
+        writes: n as u32,
+        grid: [tile.blocks(), 1, 1],
+        block: tile::THREADS,
+        barriers: true,
+        reads,
     }
 }
 

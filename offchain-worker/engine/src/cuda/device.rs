@@ -22,6 +22,10 @@ pub trait Device: Send {
     /// Short name for logs: `cuda:0 NVIDIA H100`.
     fn name(&self) -> String;
 
+    /// How many blocks it runs at a time, roughly; more work than that may be cut into larger
+    /// pieces.
+    fn multiprocessors(&self) -> u64;
+
     /// Memory of at least `bytes` bytes, all zeros.
     ///
     /// # Errors

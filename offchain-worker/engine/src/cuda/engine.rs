@@ -75,7 +75,7 @@ impl<D: Device> Cuda<D> {
         checked(&job)?;
         let program = &job.program;
         let fixed = Fixed::new(program);
-        let code = Code::new(program, Keep::Needed);
+        let code = Code::new(program, Keep::Needed, device.multiprocessors());
         let turns = turns(code.launches.iter());
         let layout = Layout::new(program, &fixed, &turns, &[], true);
         let advance = Path {
@@ -202,7 +202,11 @@ impl<D: Device> Cuda<D> {
     fn apart(&mut self, step: u32, kept: Option<&[usize]>) -> Result<Apart<'_, D>, Error> {
         self.send_inputs(step)?;
         if self.everything.is_none() {
-            let code = Code::new(&self.job.program, Keep::Everything);
+            let code = Code::new(
+                &self.job.program,
+                Keep::Everything,
+                self.device.multiprocessors(),
+            );
             let module = self.device.compile(&code)?;
             self.everything = Some((code, module));
         }
@@ -213,7 +217,9 @@ impl<D: Device> Cuda<D> {
             .as_ref()
             .expect("it has just been compiled");
         let mut needed = vec![kept.is_none(); program.nodes.len()];
-        kept.unwrap_or_default().iter().for_each(|n| needed[*n] = true);
+        kept.unwrap_or_default()
+            .iter()
+            .for_each(|n| needed[*n] = true);
         for launch in code.launches.iter().rev() {
             if needed[launch.writes as usize] {
                 let reads = launch.reads.iter();
@@ -242,7 +248,10 @@ impl<D: Device> Cuda<D> {
     /// The bytes of some nodes in a step.
     fn values(&mut self, step: u32, nodes: &[usize]) -> Result<Vec<Vec<u8>>, Error> {
         let apart = self.apart(step, Some(nodes))?;
-        apart.launches.iter().try_for_each(|launch| apart.run(launch))?;
+        apart
+            .launches
+            .iter()
+            .try_for_each(|launch| apart.run(launch))?;
         nodes.iter().map(|n| apart.read(*n)).collect()
     }
 

@@ -72,7 +72,10 @@ impl Nvrtc {
             let compiled = result::compile_program(program, &options)
                 .map_err(|error| {
                     let log = result::get_program_log(program).unwrap_or_default();
-                    failed("NVRTC refuses the kernels", format!("{error}\n{}", text(&log)))
+                    failed(
+                        "NVRTC refuses the kernels",
+                        format!("{error}\n{}", text(&log)),
+                    )
                 })
                 .and_then(|()| {
                     result::get_ptx(program).map_err(|error| failed("NVRTC gives no PTX", error))

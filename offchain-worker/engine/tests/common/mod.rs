@@ -41,11 +41,7 @@ pub fn agree(case: &Case, what: &str) {
 
 /// Checks that engines compute the reference's bytes: of every node, of the state after each of
 /// three steps, and of fold traces.
-pub fn agrees<E: Engine>(
-    case: &Case,
-    what: &str,
-    engines: impl IntoIterator<Item = (String, E)>,
-) {
+pub fn agrees<E: Engine>(case: &Case, what: &str, engines: impl IntoIterator<Item = (String, E)>) {
     let program = &case.job.program;
     let want = eval::run(program, 5, &case.job.inputs, &case.state);
     let mut reference = Reference::new(case.job.clone()).expect("a valid job");

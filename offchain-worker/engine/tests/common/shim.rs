@@ -2,7 +2,7 @@
 //! compiler.
 
 use lockstep_engine::cuda::codegen::{Code, Launch};
-use lockstep_engine::cuda::device::{Device, Memory};
+use lockstep_engine::cuda::{Device, Memory};
 use lockstep_engine::Error;
 use std::alloc::{alloc_zeroed, dealloc, Layout};
 use std::fmt::Write;
@@ -11,7 +11,8 @@ use std::process::Command;
 
 const HEADER: &str = include_str!("shim.h");
 
-pub struct Shim;
+/// The processor as a device of so many multiprocessors.
+pub struct Shim(pub u64);
 
 pub struct Block(*mut u8, Layout);
 
@@ -59,7 +60,15 @@ fn build(folder: &Path, text: &str) -> Result<libloading::Library, Error> {
     let (source, library) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
     std::fs::write(&source, text).map_err(failed)?;
     let output = Command::new("c++")
-        .args(["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-w", "-o"])
+        .args([
+            "-std=c++17",
+            "-O1",
+            "-ffp-contract=off",
+            "-shared",
+            "-fPIC",
+            "-w",
+            "-o",
+        ])
         .args([&library, &source])
         .output()
         .map_err(|error| failed(format!("cannot run the C++ compiler c++: {error}")))?;
@@ -77,6 +86,10 @@ impl Device for Shim {
 
     fn name(&self) -> String {
         "shim".into()
+    }
+
+    fn multiprocessors(&self) -> u64 {
+        self.0
     }
 
     fn allocate(&self, bytes: u64) -> Result<Block, Error> {
@@ -118,10 +131,7 @@ impl Device for Shim {
         Ok(())
     }
 
-    fn record(
-        &self,
-        _: &mut dyn FnMut() -> Result<(), Error>,
-    ) -> Result<Option<()>, Error> {
+    fn record(&self, _: &mut dyn FnMut() -> Result<(), Error>) -> Result<Option<()>, Error> {
         Ok(None)
     }
 

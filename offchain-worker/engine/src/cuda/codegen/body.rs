@@ -134,13 +134,7 @@ impl<'a> Writer<'a> {
     }
 
     fn line(&mut self, line: impl AsRef<str>) {
-        let _ = writeln!(
-            self.text,
-            "{:1$}{2}",
-            "",
-            self.indent * 4,
-            line.as_ref()
-        );
+        let _ = writeln!(self.text, "{:1$}{2}", "", self.indent * 4, line.as_ref());
     }
 
     /// Opens a block.
@@ -248,9 +242,10 @@ impl<'a> Writer<'a> {
         let place = Place::new(access);
         let offset = self.scope.expression(&place.offset);
         let (value, nan) = match (self.operand)(access) {
-            Operand::Memory(pointer, nan) => {
-                (format!("{}({pointer}, {offset})", load_name(access.dtype)), nan)
-            }
+            Operand::Memory(pointer, nan) => (
+                format!("{}({pointer}, {offset})", load_name(access.dtype)),
+                nan,
+            ),
             Operand::Inline(function, arguments, nan) => {
                 (format!("{function}({offset}{arguments})"), nan)
             }

@@ -32,20 +32,6 @@ impl Linear {
         all.filter(|(_, coef)| *coef != 0)
     }
 
-    /// Whether it depends on a variable that `which` names.
-    pub fn follows(&self, which: impl Fn(usize) -> bool) -> bool {
-        self.terms().any(|(v, _)| which(v))
-    }
-
-    /// The part that depends on the variables that `which` names, without the constant.
-    pub fn part(&self, which: impl Fn(usize) -> bool) -> Linear {
-        let mut part = Linear::default();
-        for (v, coef) in self.terms().filter(|(v, _)| which(*v)) {
-            part.coefs[v] = coef;
-        }
-        part
-    }
-
     /// The expression modulo 2^32.
     pub fn word(&self) -> String {
         let mut text = format!("{}u", self.constant as u32);
@@ -108,18 +94,20 @@ impl Scope {
             })
     }
 
+    /// The greatest magnitude that a part of a sum can have.
+    pub fn reach(&self, linear: &Linear) -> u128 {
+        let constant = linear.constant.unsigned_abs() as u128;
+        linear.terms().fold(constant, |sum, (v, coef)| {
+            let (low, high) = self.ranges[v];
+            let most = low.unsigned_abs().max(high.unsigned_abs());
+            sum.saturating_add(coef.unsigned_abs() as u128 * most as u128)
+        })
+    }
+
     /// The sum as an expression: in 32 bits where neither it nor a part of it can leave them,
     /// else in 64.
     pub fn expression(&self, linear: &Linear) -> String {
-        let reach = linear
-            .terms()
-            .fold(linear.constant.unsigned_abs() as u128, |sum, (v, coef)| {
-                let (low, high) = self.ranges[v];
-                let most = low.unsigned_abs().max(high.unsigned_abs());
-                sum.saturating_add(coef.unsigned_abs() as u128 * most as u128)
-            });
-        // A sum of one variable has that variable's type anyway.
-        if reach < 1 << 31 {
+        if self.reach(linear) < 1 << 31 {
             let mut text = linear.constant.to_string();
             for (v, coef) in linear.terms() {
                 let _ = write!(text, " + {coef} * (int){}", name(v));
