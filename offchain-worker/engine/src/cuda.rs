@@ -9,6 +9,7 @@ pub mod codegen;
 mod device;
 mod engine;
 mod gpu;
+pub mod hash;
 mod layout;
 pub mod nvrtc;
 pub mod ptx;

@@ -7,7 +7,7 @@ mod shim;
 use common::*;
 use lockstep_engine::cuda::codegen::{Code, Keep};
 use lockstep_engine::cuda::nvrtc::Nvrtc;
-use lockstep_engine::cuda::{ptx, Cuda};
+use lockstep_engine::cuda::{hash, ptx, Cuda};
 use lockstep_engine::Job;
 use lockstep_protocol::program::*;
 use lockstep_protocol::random::{self, Size};
@@ -57,20 +57,26 @@ fn kernels_compile_for_every_generation_and_keep_to_exact_instructions() {
     };
     let random = (0..6).map(|seed| random::program(seed, Size::LARGE).program);
     let built = [products(), windows()].map(|case| Program::clone(&case.job.program));
-    for (seed, program) in random.chain(built).enumerate() {
-        for keep in [Keep::Needed, Keep::Everything] {
-            let code = Code::new(&program, keep, 1);
-            for architecture in [80, 90, 100] {
-                let ptx = nvrtc
-                    .compile(&code, architecture)
-                    .unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}", code.source));
-                assert!(ptx.contains(&format!(".target sm_{architecture}")));
-                for launch in code.entries() {
-                    assert!(ptx.contains(&format!(".entry {}(", launch.entry)));
-                }
-                if let Some((line, instruction)) = ptx::offence(&ptx) {
-                    panic!("seed {seed}, sm_{architecture}: line {line}: {instruction}");
-                }
+    let programs = random.chain(built);
+    let sources = programs
+        .flat_map(|program| {
+            [Keep::Needed, Keep::Everything].map(|k| Code::new(&program, k, 1).source)
+        })
+        .chain([hash::source()]);
+    for source in sources {
+        for architecture in [80, 90, 100] {
+            let ptx = nvrtc
+                .compile(&source, architecture)
+                .unwrap_or_else(|error| panic!("{error}\n{}", source.text));
+            assert!(ptx.contains(&format!(".target sm_{architecture}")));
+            for launch in &source.entries {
+                assert!(ptx.contains(&format!(".entry {}(", launch.entry)));
+            }
+            if let Some((line, instruction)) = ptx::offence(&ptx) {
+                panic!(
+                    "sm_{architecture}: line {line}: {instruction}\n{}",
+                    source.text
+                );
             }
         }
     }
@@ -207,6 +213,46 @@ fn windows() -> Case {
 fn products_agree_in_every_shape_of_tile() {
     agree_on_shim(&products(), 1, "largest tiles");
     agree_on_shim(&products(), u64::MAX, "smallest tiles");
+}
+
+#[test]
+fn the_state_is_hashed_where_it_lies() {
+    let lens = [
+        1,
+        3,
+        64,
+        65,
+        1023,
+        1024,
+        1025,
+        2048,
+        3000,
+        5 * 1024,
+        17 * 1024 + 1,
+    ];
+    let mut sketch = Sketch::default();
+    for len in lens {
+        let bytes = (0..len).map(|i| (i * 7 + i / 251) as u8).collect();
+        sketch.slot(&[len], Dtype::U8, bytes);
+    }
+    agree_on_shim(&sketch.finish(), 1, "hashes");
+}
+
+#[test]
+fn products_are_computed_in_tiles() {
+    let program = products().job.program.clone();
+    let folds = program
+        .nodes
+        .iter()
+        .filter(|node| matches!(node, Node::Fold(_)))
+        .count();
+    let code = Code::new(&program, Keep::Everything, 1);
+    let tiles = code
+        .turns
+        .iter()
+        .filter(|turn| turn.launch.barriers)
+        .count();
+    assert_eq!(tiles, folds);
 }
 
 #[test]

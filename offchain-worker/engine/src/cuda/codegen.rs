@@ -6,7 +6,7 @@
 
 use body::{index_type, store_name, Nan, Operand, Word, Writer};
 use fusion::Role;
-use lockstep_protocol::program::{Access, Dtype, Node, Program, Source};
+use lockstep_protocol::program::{self, Access, Dtype, Node, Program};
 use std::collections::HashMap;
 use std::fmt::Write;
 use tile::Contraction;
@@ -22,15 +22,13 @@ pub const PRELUDE: &str = include_str!("prelude.cuh");
 /// Threads of a block where each computes one element.
 const BLOCK: u32 = 256;
 
-/// A kernel launch.
+/// How a kernel is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// The name of the `extern "C"` entry point.
     pub entry: String,
-    /// The node that is written.
-    pub writes: u32,
-    /// The nodes that are read. The entry takes a pointer to each, after one to what it writes.
-    pub reads: Vec<u32>,
+    /// How many pointers the entry takes.
+    pub arguments: usize,
     /// Blocks in x, y and z.
     pub grid: [u32; 3],
     /// Threads of a block, in x.
@@ -39,15 +37,33 @@ pub struct Launch {
     pub barriers: bool,
 }
 
-/// A program as source text and launches in node order.
+/// A kernel's turn in a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The kernel.
+    pub launch: Launch,
+    /// The node that is written, to the first pointer that the kernel takes.
+    pub writes: usize,
+    /// The nodes that are read, from the other pointers.
+    pub reads: Vec<usize>,
+}
+
+/// CUDA C++ with its entry points.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The text.
+    pub text: String,
+    /// Every entry point once.
+    pub entries: Vec<Launch>,
+}
+
+/// A program as source text and kernels in node order.
 #[derive(Clone, Debug)]
 pub struct Code {
-    /// CUDA C++. Nodes of the same shape share an entry point.
-    pub source: String,
-    /// One launch for every map and fold that keeps a value.
-    pub launches: Vec<Launch>,
-    /// For every node, whether it keeps a value.
-    pub stored: Vec<bool>,
+    /// Nodes of the same shape share an entry point.
+    pub source: Source,
+    /// A kernel for every map and fold that keeps a value.
+    pub turns: Vec<Turn>,
 }
 
 /// Which nodes a run has to leave in memory.
@@ -73,54 +89,54 @@ impl Code {
         let tiled = |n: usize| tiles[n].is_some();
         let roles = fusion::roles(program, wanted, tiled, keep == Keep::Needed);
         let mut entries = Entries::default();
-        let mut launches = Vec::new();
+        let mut turns = Vec::new();
         for (n, node) in program.nodes.iter().enumerate() {
             if roles[n] != Role::Stored || matches!(node, Node::Source(_)) {
                 continue;
             }
-            launches.push(match &tiles[n] {
-                Some(tile) => tile_launch(n, tile, &mut entries),
-                None => launch(program, &roles, n, &mut entries),
+            turns.push(match &tiles[n] {
+                Some(tile) => tile_turn(n, tile, &mut entries),
+                None => turn(program, &roles, n, &mut entries),
             });
         }
         Code {
             source: entries.source(),
-            launches,
-            stored: roles.iter().map(|role| *role == Role::Stored).collect(),
+            turns,
         }
-    }
-
-    /// The launches of each entry, once: what a loader has to look up.
-    pub fn entries(&self) -> impl Iterator<Item = &Launch> {
-        let mut seen = std::collections::HashSet::new();
-        self.launches.iter().filter(move |l| seen.insert(&l.entry))
     }
 }
 
 /// Entry points by their text, so that equal layers are compiled once.
 #[derive(Default)]
 struct Entries {
-    names: HashMap<String, String>,
+    launches: HashMap<String, Launch>,
     text: String,
     tiles: bool,
 }
 
 impl Entries {
-    /// The name of the entry whose text `text` gives for a name.
-    fn name(&mut self, text: impl Fn(&str) -> String) -> String {
+    /// The launch of the entry whose text `text` gives for a name; `launch` makes it of the name.
+    fn launch(
+        &mut self,
+        text: impl Fn(&str) -> String,
+        launch: impl Fn(String) -> Launch,
+    ) -> Launch {
         let key = text("");
-        if let Some(name) = self.names.get(&key) {
-            return name.clone();
+        if let Some(known) = self.launches.get(&key) {
+            return known.clone();
         }
-        let name = format!("lockstep_{}", self.names.len());
-        self.text += &text(&name);
-        self.names.insert(key, name.clone());
-        name
+        let new = launch(format!("lockstep_{}", self.launches.len()));
+        self.text += &text(&new.entry);
+        self.launches.insert(key, new.clone());
+        new
     }
 
-    fn source(self) -> String {
+    fn source(self) -> Source {
         let template = if self.tiles { tile::TEMPLATE } else { "" };
-        format!("{PRELUDE}{template}{}", self.text)
+        Source {
+            text: format!("{PRELUDE}{template}{}", self.text),
+            entries: self.launches.into_values().collect(),
+        }
     }
 }
 
@@ -132,21 +148,26 @@ fn contraction(node: &Node, multiprocessors: u64) -> Option<Contraction<'_>> {
 }
 
 /// The kernel that computes a contraction in tiles.
-fn tile_launch(n: usize, tile: &Contraction, entries: &mut Entries) -> Launch {
-    let mut reads: Vec<u32> = Vec::new();
+fn tile_turn(n: usize, tile: &Contraction, entries: &mut Entries) -> Turn {
+    let mut reads: Vec<usize> = Vec::new();
     for node in tile.reads().into_iter().flatten() {
-        if !reads.contains(&node) {
-            reads.push(node);
+        if !reads.contains(&(node as usize)) {
+            reads.push(node as usize);
         }
     }
-    let number = |node: u32| reads.iter().position(|read| *read == node).unwrap_or(0);
+    let number = |node: u32| reads.iter().position(|read| *read == node as usize);
+    let text = |name: &str| tile.text(name, reads.len(), |node| number(node).unwrap_or(0));
     entries.tiles = true;
-    Launch {
-        entry: entries.name(|name| tile.text(name, reads.len(), number)),
-        writes: n as u32,
+    let launch = entries.launch(text, |entry| Launch {
+        entry,
+        arguments: 1 + reads.len(),
         grid: [tile.blocks(), 1, 1],
         block: tile::THREADS,
         barriers: true,
+    });
+    Turn {
+        launch,
+        writes: n,
         reads,
     }
 }
@@ -155,12 +176,16 @@ fn tile_launch(n: usize, tile: &Contraction, entries: &mut Entries) -> Launch {
 fn from_outside(node: &Node) -> bool {
     matches!(
         node,
-        Node::Source(Source::State { .. } | Source::Batch { .. } | Source::Constant { .. })
+        Node::Source(
+            program::Source::State { .. }
+                | program::Source::Batch { .. }
+                | program::Source::Constant { .. }
+        )
     )
 }
 
 /// The kernel that stores node `n` and computes what is inlined into it.
-fn launch(program: &Program, roles: &[Role], n: usize, entries: &mut Entries) -> Launch {
+fn turn(program: &Program, roles: &[Role], n: usize, entries: &mut Entries) -> Turn {
     let mut kernel = Kernel {
         program,
         roles,
@@ -169,14 +194,20 @@ fn launch(program: &Program, roles: &[Role], n: usize, entries: &mut Entries) ->
     };
     kernel.collect(n);
     let len = program.nodes[n].len();
-    let entry = entries.name(|name| kernel.text(n, name));
-    Launch {
-        entry,
-        writes: n as u32,
+    let launch = entries.launch(
+        |name| kernel.text(n, name),
+        |entry| Launch {
+            entry,
+            arguments: 1 + kernel.reads.len(),
+            grid: [len.div_ceil(BLOCK as u64) as u32, 1, 1],
+            block: BLOCK,
+            barriers: false,
+        },
+    );
+    Turn {
+        launch,
+        writes: n,
         reads: kernel.reads,
-        grid: [len.div_ceil(BLOCK as u64) as u32, 1, 1],
-        block: BLOCK,
-        barriers: false,
     }
 }
 
@@ -186,7 +217,7 @@ struct Kernel<'a> {
     /// The nodes that are computed, each before what reads it.
     functions: Vec<usize>,
     /// The nodes that are read from memory.
-    reads: Vec<u32>,
+    reads: Vec<usize>,
 }
 
 impl Kernel<'_> {
@@ -197,8 +228,8 @@ impl Kernel<'_> {
                 if !self.functions.contains(&read) {
                     self.collect(read);
                 }
-            } else if !self.reads.contains(&access.node) {
-                self.reads.push(access.node);
+            } else if !self.reads.contains(&read) {
+                self.reads.push(read);
             }
         }
         self.functions.push(n);
@@ -271,8 +302,9 @@ impl Kernel<'_> {
     }
 
     fn operand(&self, access: &Access, entry: &str, values: &HashMap<usize, Nan>) -> Operand {
-        if let Some(k) = self.reads.iter().position(|read| *read == access.node) {
-            let outside = from_outside(&self.program.nodes[access.node as usize]);
+        let n = access.node as usize;
+        if let Some(k) = self.reads.iter().position(|read| *read == n) {
+            let outside = from_outside(&self.program.nodes[n]);
             let nan = match access.dtype {
                 Dtype::F32 if outside => Nan::Any,
                 Dtype::F32 | Dtype::U16 | Dtype::U8 => Nan::Canonical,
@@ -280,7 +312,6 @@ impl Kernel<'_> {
             };
             return Operand::Memory(format!("v{k}"), nan);
         }
-        let n = access.node as usize;
         let function = self
             .functions
             .iter()

@@ -1,7 +1,7 @@
 //! What the engine asks of a machine. A GPU gives it through the driver; in the tests the processor
 //! gives it, which runs the very same source.
 
-use super::codegen::{Code, Launch};
+use super::codegen::{Launch, Source};
 use crate::Error;
 
 /// Memory of a machine, freed when it is dropped.
@@ -32,11 +32,11 @@ pub trait Device: Send {
     /// When there is not enough of it.
     fn allocate(&self, bytes: u64) -> Result<Self::Memory, Error>;
 
-    /// Compiles code and makes it ready.
+    /// Compiles a source and makes it ready.
     ///
     /// # Errors
-    /// When the compiler is not there, or refuses the code.
-    fn compile(&self, code: &Code) -> Result<Self::Module, Error>;
+    /// When the compiler is not there, or refuses the source.
+    fn compile(&self, source: &Source) -> Result<Self::Module, Error>;
 
     /// Writes bytes at an address, after what was asked before.
     ///
@@ -71,7 +71,7 @@ pub trait Device: Send {
     /// When the machine fails.
     ///
     /// # Safety
-    /// `launch` belongs to the code of `module`, and each pointer to the value that it names.
+    /// `launch` belongs to the source of `module`, and each pointer to the value that it names.
     unsafe fn launch(
         &self,
         module: &Self::Module,

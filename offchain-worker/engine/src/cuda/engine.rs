@@ -1,13 +1,15 @@
 //! The engine on any [`Device`]: state stays on the device between steps and comes back only when
 //! somebody asks for it.
 
-use super::codegen::{Code, Keep, Launch};
+use super::codegen::{Code, Keep, Turn};
 use super::device::{Device, Memory};
-use super::layout::{Fixed, Layout, Place, Region, Turn};
+use super::hash::Hasher;
+use super::layout::{Fixed, Layout, Place, Region};
 use crate::batches::Batches;
 use crate::{checked, Engine, Error, Job};
 use lockstep_protocol::eval;
 use lockstep_protocol::program::{Node, Source};
+use lockstep_protocol::Hash;
 use std::sync::OnceLock;
 
 /// Runs a program on a device.
@@ -32,6 +34,7 @@ pub struct Cuda<D: Device> {
     graphs: [Option<D::Graph>; 2],
     /// Every node by itself, once a dispute asks for it.
     everything: Option<(Code, D::Module)>,
+    hasher: Hasher<D>,
     device: D,
 }
 
@@ -76,10 +79,10 @@ impl<D: Device> Cuda<D> {
         let program = &job.program;
         let fixed = Fixed::new(program);
         let code = Code::new(program, Keep::Needed, device.multiprocessors());
-        let turns = turns(code.launches.iter());
+        let turns: Vec<&Turn> = code.turns.iter().collect();
         let layout = Layout::new(program, &fixed, &turns, &[], true);
         let advance = Path {
-            module: device.compile(&code)?,
+            module: device.compile(&code.source)?,
             arena: device.allocate(layout.arena)?,
             code,
             layout,
@@ -92,7 +95,14 @@ impl<D: Device> Cuda<D> {
                 unsafe { device.upload(constants.address() + offset, bytes)? };
             }
         }
+        let slots = &program.nodes[..program.slots as usize];
+        let offsets = fixed.state.offsets.iter().flatten();
+        let tensors: Vec<(u64, u64)> = offsets
+            .zip(slots)
+            .map(|(offset, node)| (*offset, node.bytes()))
+            .collect();
         Ok(Cuda {
+            hasher: Hasher::new(&device, &tensors)?,
             batches: Batches::new(program, &job.inputs),
             constants,
             inputs: device.allocate(fixed.inputs.bytes)?,
@@ -164,8 +174,8 @@ impl<D: Device> Cuda<D> {
             arena,
         } = &self.advance;
         let addresses = self.addresses(arena);
-        for launch in &code.launches {
-            self.launch(module, launch, layout, &addresses)?;
+        for turn in &code.turns {
+            self.launch(module, turn, layout, &addresses)?;
         }
         let program = &self.job.program;
         for (slot, n) in program.next_state().enumerate() {
@@ -184,17 +194,17 @@ impl<D: Device> Cuda<D> {
     fn launch(
         &self,
         module: &D::Module,
-        launch: &Launch,
+        turn: &Turn,
         layout: &Layout,
         addresses: &Addresses,
     ) -> Result<(), Error> {
-        let nodes = std::iter::once(&launch.writes).chain(&launch.reads);
+        let nodes = std::iter::once(&turn.writes).chain(&turn.reads);
         let pointers: Vec<u64> = nodes
-            .map(|n| addresses.of(layout.places[*n as usize].expect("what is used is placed")))
+            .map(|n| addresses.of(layout.places[*n].expect("what is used is placed")))
             .collect();
         // SAFETY: the layout gives every value of the code a place of its size, which nothing else
         // uses before its last reader.
-        unsafe { self.device.launch(module, launch, &pointers) }
+        unsafe { self.device.launch(module, &turn.launch, &pointers) }
     }
 
     /// Makes ready to compute every node by itself, or those alone that `kept` needs, whose values
@@ -207,7 +217,7 @@ impl<D: Device> Cuda<D> {
                 Keep::Everything,
                 self.device.multiprocessors(),
             );
-            let module = self.device.compile(&code)?;
+            let module = self.device.compile(&code.source)?;
             self.everything = Some((code, module));
         }
         let engine: &Cuda<D> = self;
@@ -220,25 +230,23 @@ impl<D: Device> Cuda<D> {
         kept.unwrap_or_default()
             .iter()
             .for_each(|n| needed[*n] = true);
-        for launch in code.launches.iter().rev() {
-            if needed[launch.writes as usize] {
-                let reads = launch.reads.iter();
-                reads.for_each(|read| needed[*read as usize] = true);
+        for turn in code.turns.iter().rev() {
+            if needed[turn.writes] {
+                turn.reads.iter().for_each(|read| needed[*read] = true);
             }
         }
-        let launches: Vec<&Launch> = code
-            .launches
+        let turns: Vec<&Turn> = code
+            .turns
             .iter()
-            .filter(|launch| needed[launch.writes as usize])
+            .filter(|turn| needed[turn.writes])
             .collect();
-        let turns = turns(launches.iter().copied());
         let kept = kept.unwrap_or_default();
         let layout = Layout::new(program, &engine.fixed, &turns, kept, false);
         let arena = engine.device.allocate(layout.arena)?;
         Ok(Apart {
             engine,
             module,
-            launches,
+            turns,
             addresses: engine.addresses(&arena),
             layout,
             _arena: arena,
@@ -248,22 +256,19 @@ impl<D: Device> Cuda<D> {
     /// The bytes of some nodes in a step.
     fn values(&mut self, step: u32, nodes: &[usize]) -> Result<Vec<Vec<u8>>, Error> {
         let apart = self.apart(step, Some(nodes))?;
-        apart
-            .launches
-            .iter()
-            .try_for_each(|launch| apart.run(launch))?;
+        apart.turns.iter().try_for_each(|turn| apart.run(turn))?;
         nodes.iter().map(|n| apart.read(*n)).collect()
     }
 
     fn try_trace(&mut self, step: u32, sink: &mut dyn FnMut(u32, &[u8])) -> Result<(), Error> {
         let nodes = self.job.program.nodes.len();
         let apart = self.apart(step, None)?;
-        let mut launches = apart.launches.iter().peekable();
-        for n in 0..nodes as u32 {
-            if let Some(launch) = launches.next_if(|launch| launch.writes == n) {
-                apart.run(launch)?;
+        let mut turns = apart.turns.iter().peekable();
+        for n in 0..nodes {
+            if let Some(turn) = turns.next_if(|turn| turn.writes == n) {
+                apart.run(turn)?;
             }
-            sink(n, &apart.read(n as usize)?);
+            sink(n as u32, &apart.read(n)?);
         }
         Ok(())
     }
@@ -273,7 +278,7 @@ impl<D: Device> Cuda<D> {
 struct Apart<'a, D: Device> {
     engine: &'a Cuda<D>,
     module: &'a D::Module,
-    launches: Vec<&'a Launch>,
+    turns: Vec<&'a Turn>,
     layout: Layout,
     addresses: Addresses,
     /// Holds what `addresses` names.
@@ -281,9 +286,9 @@ struct Apart<'a, D: Device> {
 }
 
 impl<D: Device> Apart<'_, D> {
-    fn run(&self, launch: &Launch) -> Result<(), Error> {
+    fn run(&self, turn: &Turn) -> Result<(), Error> {
         self.engine
-            .launch(self.module, launch, &self.layout, &self.addresses)
+            .launch(self.module, turn, &self.layout, &self.addresses)
     }
 
     fn read(&self, n: usize) -> Result<Vec<u8>, Error> {
@@ -294,15 +299,6 @@ impl<D: Device> Apart<'_, D> {
         unsafe { self.engine.device.download(from, &mut bytes)? };
         Ok(bytes)
     }
-}
-
-/// The launches of some code, as its layout sees them.
-fn turns<'a>(launches: impl Iterator<Item = &'a Launch>) -> Vec<Turn> {
-    let turn = |launch: &Launch| Turn {
-        writes: launch.writes as usize,
-        reads: launch.reads.iter().map(|read| *read as usize).collect(),
-    };
-    launches.map(turn).collect()
 }
 
 /// Ends the process' work on a device that failed in the middle of a run.
@@ -340,6 +336,12 @@ impl<D: Device> Engine for Cuda<D> {
             slots.iter().zip(offsets).map(slot).collect()
         });
         mirror.iter().map(Vec::as_slice).collect()
+    }
+
+    fn hashes(&self) -> Vec<Hash> {
+        let state = self.states[self.current].address();
+        // SAFETY: the state's row is made of these tensors.
+        running(unsafe { self.hasher.run(&self.device, state) })
     }
 
     fn step(&mut self, step: u32) {

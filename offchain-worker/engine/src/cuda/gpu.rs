@@ -1,6 +1,6 @@
 //! NVIDIA GPUs through the driver, which is loaded when it is first needed.
 
-use super::codegen::{Code, Launch};
+use super::codegen::{Launch, Source};
 use super::device::{Device, Memory};
 use super::nvrtc::Nvrtc;
 use super::ptx;
@@ -274,8 +274,8 @@ impl Device for Gpu {
         Ok(memory)
     }
 
-    fn compile(&self, code: &Code) -> Result<GpuModule, Error> {
-        let text = self.nvrtc.compile(code, self.architecture)?;
+    fn compile(&self, source: &Source) -> Result<GpuModule, Error> {
+        let text = self.nvrtc.compile(source, self.architecture)?;
         if let Some((line, instruction)) = ptx::offence(&text) {
             return Err(Error::Device(format!(
                 "the compiler wrote an instruction that may change bits, in line {line} of its \
@@ -292,7 +292,7 @@ impl Device for Gpu {
             functions: HashMap::new(),
             context: self.context.clone(),
         };
-        for launch in code.entries() {
+        for launch in &source.entries {
             let name = CString::new(launch.entry.as_str()).expect("names have no zero byte");
             // SAFETY: the module is loaded.
             let function =

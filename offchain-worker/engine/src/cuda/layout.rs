@@ -1,5 +1,6 @@
 //! Where every value of a run lies in the device's memory.
 
+use super::codegen::Turn;
 use lockstep_protocol::program::{Node, Program, Source};
 
 /// Every value begins at a multiple of this many bytes.
@@ -93,15 +94,6 @@ impl Fixed {
     }
 }
 
-/// One node's turn in a run: what is written and what is read.
-#[derive(Clone, Debug)]
-pub struct Turn {
-    /// The node that is written.
-    pub writes: usize,
-    /// The nodes that are read.
-    pub reads: Vec<usize>,
-}
-
 /// The places of a run's values.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -117,7 +109,7 @@ impl Layout {
     pub fn new(
         program: &Program,
         fixed: &Fixed,
-        turns: &[Turn],
+        turns: &[&Turn],
         kept: &[usize],
         advance: bool,
     ) -> Layout {
@@ -180,6 +172,7 @@ fn gap(live: &[(u64, u64, usize)], bytes: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::codegen::{Code, Keep};
     use super::*;
     use lockstep_protocol::random::{self, Rng, Size};
 
@@ -188,16 +181,8 @@ mod tests {
         for seed in 0..60 {
             let program = random::program(seed, Size::LARGE).program;
             let fixed = Fixed::new(&program);
-            let turns: Vec<Turn> = (0..program.nodes.len())
-                .filter(|n| !matches!(program.nodes[*n], Node::Source(_)))
-                .map(|n| Turn {
-                    writes: n,
-                    reads: program.nodes[n]
-                        .accesses()
-                        .map(|access| access.node as usize)
-                        .collect(),
-                })
-                .collect();
+            let code = Code::new(&program, Keep::Everything, 1);
+            let turns: Vec<&Turn> = code.turns.iter().collect();
             let kept = [Rng::new(seed).below(program.nodes.len() as u64) as usize];
             let layout = Layout::new(&program, &fixed, &turns, &kept, false);
             // The owner of every 256 bytes of the arena, as of the last write.

@@ -1,6 +1,6 @@
 //! NVIDIA's run-time compiler, loaded when it is first needed.
 
-use super::codegen::Code;
+use super::codegen::Source;
 use crate::Error;
 use cudarc::nvrtc::{result, sys};
 use std::ffi::{CStr, CString};
@@ -55,8 +55,8 @@ impl Nvrtc {
     ///
     /// # Errors
     /// The compiler's log, when it refuses the source.
-    pub fn compile(&self, code: &Code, architecture: i32) -> Result<String, Error> {
-        let source = CString::new(code.source.as_str()).expect("generated text has no zero byte");
+    pub fn compile(&self, source: &Source, architecture: i32) -> Result<String, Error> {
+        let text = CString::new(source.text.as_str()).expect("generated text has no zero byte");
         let options = [
             format!("--gpu-architecture=compute_{architecture}"),
             "--fmad=false".into(),
@@ -65,7 +65,7 @@ impl Nvrtc {
             "--prec-sqrt=true".into(),
             "--std=c++17".into(),
         ];
-        let program = result::create_program(&source, Some(c"lockstep.cu"))
+        let program = result::create_program(&text, Some(c"lockstep.cu"))
             .map_err(|error| failed("NVRTC cannot start", error))?;
         // SAFETY: the program has just been made, and is destroyed after its last use.
         unsafe {
@@ -74,7 +74,7 @@ impl Nvrtc {
                     let log = result::get_program_log(program).unwrap_or_default();
                     failed(
                         "NVRTC refuses the kernels",
-                        format!("{error}\n{}", text(&log)),
+                        format!("{error}\n{}", written(&log)),
                     )
                 })
                 .and_then(|()| {
@@ -82,7 +82,7 @@ impl Nvrtc {
                 });
             // Nothing depends on whether the compiler could free its memory.
             let _ = result::destroy_program(program);
-            compiled.map(|ptx| text(&ptx))
+            compiled.map(|ptx| written(&ptx))
         }
     }
 }
@@ -91,7 +91,7 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Error {
     Error::Device(format!("{what}: {error}"))
 }
 
-fn text(bytes: &[std::ffi::c_char]) -> String {
+fn written(bytes: &[std::ffi::c_char]) -> String {
     let bytes: Vec<u8> = bytes.iter().map(|c| *c as u8).collect();
     let text = CStr::from_bytes_until_nul(&bytes).unwrap_or_default();
     text.to_string_lossy().into_owned()

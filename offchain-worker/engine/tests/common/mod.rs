@@ -6,6 +6,7 @@ use lockstep_engine::{reference::Reference, Engine, Job};
 use lockstep_protocol::encoding::Int;
 use lockstep_protocol::eval::{self, Inputs};
 use lockstep_protocol::program::*;
+use lockstep_protocol::tree;
 use std::sync::Arc;
 
 /// A program with everything that a step of it needs.
@@ -86,6 +87,11 @@ pub fn agrees<E: Engine>(case: &Case, what: &str, engines: impl IntoIterator<Ite
                     format!("{what}: {name}: slot {slot} after step {k}")
                 });
             }
+            let hashes = state.iter().map(|bytes| tree::hash(bytes));
+            assert!(
+                engine.hashes().into_iter().eq(hashes),
+                "{what}: {name}: hashes"
+            );
         }
     }
 }

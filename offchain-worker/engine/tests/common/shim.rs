@@ -1,7 +1,7 @@
 //! A device that runs generated kernels on the processor, through `shim.h` and the machine's C++
 //! compiler.
 
-use lockstep_engine::cuda::codegen::{Code, Launch};
+use lockstep_engine::cuda::codegen::{Launch, Source};
 use lockstep_engine::cuda::{Device, Memory};
 use lockstep_engine::Error;
 use std::alloc::{alloc_zeroed, dealloc, Layout};
@@ -37,10 +37,10 @@ fn failed(what: impl std::fmt::Display) -> Error {
 }
 
 /// The source with, for every entry, a function that runs it on all blocks and threads.
-fn executable(code: &Code) -> String {
-    let mut text = format!("{HEADER}\n{}\n", code.source);
-    for launch in code.entries() {
-        let arguments: Vec<String> = (0..=launch.reads.len())
+fn executable(source: &Source) -> String {
+    let mut text = format!("{HEADER}\n{}\n", source.text);
+    for launch in &source.entries {
+        let arguments: Vec<String> = (0..launch.arguments)
             .map(|k| format!("arguments[{k}]"))
             .collect();
         let (entry, arguments) = (&launch.entry, arguments.join(", "));
@@ -57,8 +57,8 @@ fn executable(code: &Code) -> String {
 }
 
 fn build(folder: &Path, text: &str) -> Result<libloading::Library, Error> {
-    let (source, library) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
-    std::fs::write(&source, text).map_err(failed)?;
+    let (file, library) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
+    std::fs::write(&file, text).map_err(failed)?;
     let output = Command::new("c++")
         .args([
             "-std=c++17",
@@ -69,7 +69,7 @@ fn build(folder: &Path, text: &str) -> Result<libloading::Library, Error> {
             "-w",
             "-o",
         ])
-        .args([&library, &source])
+        .args([&library, &file])
         .output()
         .map_err(|error| failed(format!("cannot run the C++ compiler c++: {error}")))?;
     if !output.status.success() {
@@ -98,9 +98,9 @@ impl Device for Shim {
         Ok(Block(unsafe { alloc_zeroed(layout) }, layout))
     }
 
-    fn compile(&self, code: &Code) -> Result<libloading::Library, Error> {
+    fn compile(&self, source: &Source) -> Result<libloading::Library, Error> {
         let folder = tempfile::tempdir().map_err(failed)?;
-        build(folder.path(), &executable(code))
+        build(folder.path(), &executable(source))
     }
 
     unsafe fn upload(&self, to: u64, bytes: &[u8]) -> Result<(), Error> {
