@@ -8,19 +8,13 @@ mod shim;
 
 use lockstep_engine::cpu::{Cpu, Options};
 use lockstep_engine::cuda::Cuda;
-use programs::{committed, hashes, programs, Golden, COMMITTED};
+use programs::{committed, hashes, programs, COMMITTED};
 use shim::Shim;
-use std::path::Path;
-
-fn all() -> Vec<Golden> {
-    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
-    programs(Path::new(examples))
-}
 
 #[test]
 fn the_cpu_engine_gives_the_committed_hashes() {
     let mut lines = String::new();
-    for golden in all() {
+    for golden in programs() {
         let mut cpu = Cpu::new(golden.job.clone(), Options::default()).unwrap();
         lines += &format!("{}\n", hashes(&golden, &mut cpu).unwrap());
     }
@@ -37,11 +31,9 @@ fn the_cpu_engine_gives_the_committed_hashes() {
 
 #[test]
 fn models_on_the_cuda_engines_kernels_give_the_committed_hashes() {
-    for golden in all() {
-        if golden.name.starts_with("digits") {
-            let mut engine = Cuda::new(golden.job.clone(), Shim(1)).unwrap();
-            let got = hashes(&golden, &mut engine).unwrap();
-            assert_eq!(Some(got), committed(&golden.name));
-        }
+    for golden in programs().iter().filter(|golden| golden.model) {
+        let mut engine = Cuda::new(golden.job.clone(), Shim(1)).unwrap();
+        let got = hashes(golden, &mut engine).unwrap();
+        assert_eq!(Some(got), committed(&golden.name));
     }
 }

@@ -38,6 +38,12 @@ pub trait Device: Send {
     /// When the compiler is not there, or refuses the source.
     fn compile(&self, source: &Source) -> Result<Self::Module, Error>;
 
+    /// Waits until everything that was asked for is done.
+    ///
+    /// # Errors
+    /// When any of it failed.
+    fn synchronize(&self) -> Result<(), Error>;
+
     /// Writes bytes at an address, after what was asked before.
     ///
     /// # Errors

@@ -122,6 +122,15 @@ impl<D: Device> Cuda<D> {
         })
     }
 
+    /// Waits until every step that was asked for is done; a step itself returns as soon as it has
+    /// been handed to the device.
+    ///
+    /// # Errors
+    /// When the device failed.
+    pub fn wait(&self) -> Result<(), Error> {
+        self.device.synchronize()
+    }
+
     fn addresses(&self, arena: &D::Memory) -> Addresses {
         Addresses {
             state: self.states[self.current].address(),

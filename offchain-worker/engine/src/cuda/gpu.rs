@@ -180,16 +180,6 @@ impl Gpu {
             context,
         })
     }
-
-    /// Waits until everything that was asked for is done.
-    ///
-    /// # Errors
-    /// When any of it failed.
-    pub fn synchronize(&self) -> Result<(), Error> {
-        self.context.bind()?;
-        // SAFETY: the stream lives as long as the GPU.
-        unsafe { result::stream::synchronize(self.stream) }.map_err(driver)
-    }
 }
 
 impl Drop for Gpu {
@@ -300,6 +290,12 @@ impl Device for Gpu {
             module.functions.insert(launch.entry.clone(), function);
         }
         Ok(module)
+    }
+
+    fn synchronize(&self) -> Result<(), Error> {
+        self.context.bind()?;
+        // SAFETY: the stream lives as long as the GPU.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(driver)
     }
 
     unsafe fn upload(&self, to: u64, bytes: &[u8]) -> Result<(), Error> {

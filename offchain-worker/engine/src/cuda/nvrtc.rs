@@ -2,17 +2,107 @@
 
 use super::codegen::Source;
 use crate::Error;
-use cudarc::nvrtc::{result, sys};
-use std::ffi::{CStr, CString};
+use libloading::{Library, Symbol};
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::path::PathBuf;
+use std::ptr;
 use std::sync::OnceLock;
 
-/// The compiler's name, as the loader and the package know it.
-const LIBRARY: &str = "libnvrtc.so.12";
+/// What the loader is asked for after the places that the user and `scripts/setup` name.
+const NAMES: [&str; 4] = [
+    "libnvrtc.so.13",
+    "libnvrtc.so.12",
+    "libnvrtc.so",
+    "/usr/local/cuda/lib64/libnvrtc.so",
+];
+
+/// A program of the compiler's, opaque.
+type Program = *mut c_void;
+
+/// The compiler's functions, which are the same in versions 11 to 13. Those that give an `i32` give
+/// 0 when they succeed.
+struct Functions {
+    version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> i32,
+    error: unsafe extern "C" fn(i32) -> *const c_char,
+    architecture_count: unsafe extern "C" fn(*mut c_int) -> i32,
+    architectures: unsafe extern "C" fn(*mut c_int) -> i32,
+    create: unsafe extern "C" fn(
+        *mut Program,
+        *const c_char,
+        *const c_char,
+        c_int,
+        *const *const c_char,
+        *const *const c_char,
+    ) -> i32,
+    destroy: unsafe extern "C" fn(*mut Program) -> i32,
+    compile: unsafe extern "C" fn(Program, c_int, *const *const c_char) -> i32,
+    ptx_size: unsafe extern "C" fn(Program, *mut usize) -> i32,
+    ptx: unsafe extern "C" fn(Program, *mut c_char) -> i32,
+    log_size: unsafe extern "C" fn(Program, *mut usize) -> i32,
+    log: unsafe extern "C" fn(Program, *mut c_char) -> i32,
+    /// What all of them lie in.
+    _library: Library,
+}
+
+impl Functions {
+    /// The functions of a library.
+    ///
+    /// # Safety
+    /// The library is NVRTC.
+    unsafe fn of(library: Library) -> Result<Functions, libloading::Error> {
+        unsafe fn get<T: Copy>(library: &Library, name: &str) -> Result<T, libloading::Error> {
+            let symbol: Symbol<T> = library.get(name)?;
+            Ok(*symbol)
+        }
+        let lib = &library;
+        Ok(Functions {
+            version: get(lib, "nvrtcVersion")?,
+            error: get(lib, "nvrtcGetErrorString")?,
+            architecture_count: get(lib, "nvrtcGetNumSupportedArchs")?,
+            architectures: get(lib, "nvrtcGetSupportedArchs")?,
+            create: get(lib, "nvrtcCreateProgram")?,
+            destroy: get(lib, "nvrtcDestroyProgram")?,
+            compile: get(lib, "nvrtcCompileProgram")?,
+            ptx_size: get(lib, "nvrtcGetPTXSize")?,
+            ptx: get(lib, "nvrtcGetPTX")?,
+            log_size: get(lib, "nvrtcGetProgramLogSize")?,
+            log: get(lib, "nvrtcGetProgramLog")?,
+            _library: library,
+        })
+    }
+
+    fn check(&self, status: i32) -> Result<(), String> {
+        if status == 0 {
+            return Ok(());
+        }
+        // SAFETY: the compiler gives a static string for every status.
+        let text = unsafe { CStr::from_ptr((self.error)(status)) };
+        Err(text.to_string_lossy().into_owned())
+    }
+
+    /// A text of a program: its size and then itself, ending with a zero byte.
+    ///
+    /// # Safety
+    /// The program is alive, and the functions are a pair for the same text.
+    unsafe fn text(
+        &self,
+        program: Program,
+        size: unsafe extern "C" fn(Program, *mut usize) -> i32,
+        write: unsafe extern "C" fn(Program, *mut c_char) -> i32,
+    ) -> Result<String, String> {
+        let mut len = 0;
+        self.check(size(program, &mut len))?;
+        let mut bytes = vec![0u8; len + 1];
+        self.check(write(program, bytes.as_mut_ptr().cast()))?;
+        let text = CStr::from_bytes_until_nul(&bytes).unwrap_or_default();
+        Ok(text.to_string_lossy().into_owned())
+    }
+}
 
 /// The compiler.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Nvrtc {
+    functions: &'static Functions,
     version: (i32, i32),
 }
 
@@ -23,9 +113,18 @@ impl Nvrtc {
     /// # Errors
     /// Where it was looked for, when it is nowhere.
     pub fn load() -> Result<Nvrtc, Error> {
-        static LOADED: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
+        static LOADED: OnceLock<Result<Functions, String>> = OnceLock::new();
         let loaded = LOADED.get_or_init(find);
-        loaded.clone().map_err(Error::Device)
+        let functions = loaded
+            .as_ref()
+            .map_err(|error| Error::Device(error.clone()))?;
+        let mut version = (0, 0);
+        // SAFETY: both pointers are valid for writes.
+        let status = unsafe { (functions.version)(&mut version.0, &mut version.1) };
+        functions
+            .check(status)
+            .map_err(|error| failed("NVRTC does not say its version", error))?;
+        Ok(Nvrtc { functions, version })
     }
 
     /// The compiler's version, major and minor.
@@ -39,50 +138,74 @@ impl Nvrtc {
     /// # Errors
     /// When the compiler knows only newer ones.
     pub fn architecture(&self, capability: i32) -> Result<i32, Error> {
-        let known = architectures().map_err(|error| failed("cannot list architectures", error))?;
+        let known = self
+            .architectures()
+            .map_err(|error| failed("NVRTC does not list its architectures", error))?;
         let usable = known.into_iter().filter(|known| *known <= capability).max();
         usable.ok_or_else(|| {
+            let (major, minor) = self.version;
             Error::Device(format!(
-                "NVRTC {}.{} compiles for no device as old as sm_{capability}; \
-                 use a newer GPU, or --device cpu",
-                self.version.0, self.version.1
+                "NVRTC {major}.{minor} compiles for no device as old as sm_{capability}; \
+                 use a newer GPU or an older NVRTC, or --device cpu"
             ))
         })
     }
 
-    /// The PTX of some code for an architecture (such as 90), with every float operation rounded as
+    fn architectures(&self) -> Result<Vec<i32>, String> {
+        let functions = self.functions;
+        let mut count = 0;
+        // SAFETY: the pointer is valid for writes, and the list is as long as it was asked to be.
+        unsafe {
+            functions.check((functions.architecture_count)(&mut count))?;
+            let mut list = vec![0; count as usize];
+            functions.check((functions.architectures)(list.as_mut_ptr()))?;
+            Ok(list)
+        }
+    }
+
+    /// The PTX of a source for an architecture (such as 90), with every float operation rounded as
     /// it is written: none is contracted, none flushes subnormals.
     ///
     /// # Errors
     /// The compiler's log, when it refuses the source.
     pub fn compile(&self, source: &Source, architecture: i32) -> Result<String, Error> {
+        let functions = self.functions;
         let text = CString::new(source.text.as_str()).expect("generated text has no zero byte");
         let options = [
-            format!("--gpu-architecture=compute_{architecture}"),
-            "--fmad=false".into(),
-            "--ftz=false".into(),
-            "--prec-div=true".into(),
-            "--prec-sqrt=true".into(),
-            "--std=c++17".into(),
-        ];
-        let program = result::create_program(&text, Some(c"lockstep.cu"))
-            .map_err(|error| failed("NVRTC cannot start", error))?;
-        // SAFETY: the program has just been made, and is destroyed after its last use.
+            &format!("--gpu-architecture=compute_{architecture}"),
+            "--fmad=false",
+            "--ftz=false",
+            "--prec-div=true",
+            "--prec-sqrt=true",
+            "--std=c++17",
+        ]
+        .map(|option| CString::new(option).expect("an option has no zero byte"));
+        let pointers = options.each_ref().map(|option| option.as_ptr());
+        let mut program = ptr::null_mut();
+        // SAFETY: the texts outlive the program, which is destroyed after its last use.
         unsafe {
-            let compiled = result::compile_program(program, &options)
-                .map_err(|error| {
-                    let log = result::get_program_log(program).unwrap_or_default();
-                    failed(
+            let (name, none) = (c"lockstep.cu".as_ptr(), ptr::null());
+            let created = (functions.create)(&mut program, text.as_ptr(), name, 0, none, none);
+            functions
+                .check(created)
+                .map_err(|error| failed("NVRTC cannot start", error))?;
+            let status = (functions.compile)(program, pointers.len() as c_int, pointers.as_ptr());
+            let ptx = match functions.check(status) {
+                Ok(()) => functions
+                    .text(program, functions.ptx_size, functions.ptx)
+                    .map_err(|error| failed("NVRTC gives no PTX", error)),
+                Err(error) => {
+                    let log = functions.text(program, functions.log_size, functions.log);
+                    let log = log.unwrap_or_default();
+                    Err(failed(
                         "NVRTC refuses the kernels",
-                        format!("{error}\n{}", written(&log)),
-                    )
-                })
-                .and_then(|()| {
-                    result::get_ptx(program).map_err(|error| failed("NVRTC gives no PTX", error))
-                });
+                        format!("{error}\n{log}"),
+                    ))
+                }
+            };
             // Nothing depends on whether the compiler could free its memory.
-            let _ = result::destroy_program(program);
-            compiled.map(|ptx| written(&ptx))
+            (functions.destroy)(&mut program);
+            ptx
         }
     }
 }
@@ -91,64 +214,33 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Error {
     Error::Device(format!("{what}: {error}"))
 }
 
-fn written(bytes: &[std::ffi::c_char]) -> String {
-    let bytes: Vec<u8> = bytes.iter().map(|c| *c as u8).collect();
-    let text = CStr::from_bytes_until_nul(&bytes).unwrap_or_default();
-    text.to_string_lossy().into_owned()
-}
-
-/// Files to try before the system's loader.
+/// Where the compiler may be, the likeliest first.
 fn candidates() -> Vec<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    if let Some(file) = variable("LOCKSTEP_NVRTC") {
-        return vec![file];
-    }
     let cache = variable("HOME").map(|home| home.join(".cache/lockstep"));
-    let homes = [variable("LOCKSTEP_HOME"), cache];
-    let mut files: Vec<PathBuf> = homes
+    let homes = [variable("LOCKSTEP_HOME"), cache].into_iter().flatten();
+    let mut files: Vec<PathBuf> = variable("LOCKSTEP_NVRTC")
         .into_iter()
-        .flatten()
-        .map(|home| home.join("nvrtc").join(LIBRARY))
+        .chain(homes.map(|home| home.join("nvrtc/libnvrtc.so.12")))
+        .chain(NAMES.map(PathBuf::from))
         .collect();
     files.dedup();
     files
 }
 
-fn find() -> Result<Nvrtc, String> {
+fn find() -> Result<Functions, String> {
     let files = candidates();
     for file in &files {
         // SAFETY: loading the compiler runs its initialisers, which set up its own memory.
-        if let Ok(library) = unsafe { libloading::Library::new(file) } {
-            // Once it is loaded, the bindings' look-up by name finds it wherever it lies.
-            std::mem::forget(library);
-            break;
+        let found = unsafe { Library::new(file).and_then(|library| Functions::of(library)) };
+        if let Ok(functions) = found {
+            return Ok(functions);
         }
     }
-    // SAFETY: as above.
-    if !unsafe { sys::is_culib_present() } {
-        let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
-        return Err(format!(
-            "NVRTC, the CUDA run-time compiler, is not at hand: looked for {} and for {LIBRARY} \
-             where the system's loader looks; run scripts/setup cuda, or name the file in \
-             LOCKSTEP_NVRTC",
-            files.join(", ")
-        ));
-    }
-    let mut version = (0, 0);
-    // SAFETY: both pointers are valid for writes.
-    unsafe { sys::nvrtcVersion(&mut version.0, &mut version.1) }
-        .result()
-        .map_err(|error| format!("NVRTC was found and does not answer: {error}"))?;
-    Ok(Nvrtc { version })
-}
-
-fn architectures() -> Result<Vec<i32>, result::NvrtcError> {
-    let mut count = 0;
-    // SAFETY: the pointer is valid for writes, and the list is as long as it was asked to be.
-    unsafe {
-        sys::nvrtcGetNumSupportedArchs(&mut count).result()?;
-        let mut list = vec![0; count as usize];
-        sys::nvrtcGetSupportedArchs(list.as_mut_ptr()).result()?;
-        Ok(list)
-    }
+    let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+    Err(format!(
+        "NVRTC, the CUDA run-time compiler, is not at hand: tried {}; run scripts/setup cuda, or \
+         name the file in LOCKSTEP_NVRTC",
+        files.join(", ")
+    ))
 }

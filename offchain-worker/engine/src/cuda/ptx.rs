@@ -50,11 +50,10 @@ fn exact(name: &str) -> bool {
         "ld" | "st" | "mov" | "selp" | "setp" | "set" | "neg" | "abs" => true,
         "add" | "sub" | "mul" | "fma" | "div" | "sqrt" => has("rn") && !has("sat"),
         // From integers to nearest, to integers towards zero.
-        "cvt" => match parts.as_slice() {
-            ["rn", "f32", "s32" | "u32"] => true,
-            ["rzi", "s32" | "u32", "f32"] => true,
-            _ => false,
-        },
+        "cvt" => matches!(
+            parts.as_slice(),
+            ["rn", "f32", "s32" | "u32"] | ["rzi", "s32" | "u32", "f32"]
+        ),
         _ => false,
     }
 }

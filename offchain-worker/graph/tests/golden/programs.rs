@@ -19,18 +19,34 @@ const STEPS: u32 = 3;
 /// A program with everything that it reads.
 pub struct Golden {
     pub name: String,
+    /// Whether it trains a model, rather than being made up at random.
+    pub model: bool,
     pub job: Job,
     pub state: Vec<Vec<u8>>,
 }
 
-/// The programs, those of the examples first. `examples` is the folder of the examples.
-pub fn programs(examples: &Path) -> Vec<Golden> {
+/// The files of an example.
+macro_rules! files {
+    ($folder:literal: $($name:literal),*) => {
+        [$(($name, include_bytes!(concat!("../../../../examples/", $folder, "/", $name)).as_slice())),*]
+    };
+}
+
+/// The programs, those of the examples first. The examples' files are in the executable, so that it
+/// can be carried to another machine alone.
+pub fn programs() -> Vec<Golden> {
+    let digits = files!("digits": "mlp.toml", "cnn.toml", "train.bin", "test.bin");
+    let gpt = files!("gpt": "gpt.toml", "book.txt");
+    let folder = tempfile::tempdir().expect("a folder for the examples' files");
+    for (name, bytes) in digits.iter().chain(&gpt) {
+        std::fs::write(folder.path().join(name), bytes).expect("room for the examples' files");
+    }
     let recipes = [
-        ("digits-mlp", "digits/mlp.toml"),
-        ("digits-cnn", "digits/cnn.toml"),
-        ("gpt", "gpt/gpt.toml"),
+        ("digits-mlp", "mlp.toml"),
+        ("digits-cnn", "cnn.toml"),
+        ("gpt", "gpt.toml"),
     ];
-    let examples = recipes.map(|(name, file)| example(name, &examples.join(file)));
+    let examples = recipes.map(|(name, file)| example(name, &folder.path().join(file)));
     let small = (0..40).map(|seed| random(&format!("small-{seed}"), seed, Size::SMALL));
     let large = (0..10).map(|seed| random(&format!("large-{seed}"), seed, Size::LARGE));
     examples.into_iter().chain(small).chain(large).collect()
@@ -52,6 +68,7 @@ fn example(name: &str, file: &Path) -> Golden {
     };
     Golden {
         name: name.into(),
+        model: true,
         state: task.built.genesis(),
         job: Job {
             program: Arc::new(task.built.program),
@@ -64,6 +81,7 @@ fn random(name: &str, seed: u64, size: Size) -> Golden {
     let case = random::program(seed, size);
     Golden {
         name: name.into(),
+        model: false,
         job: Job {
             program: Arc::new(case.program),
             inputs: case.inputs,
