@@ -51,10 +51,18 @@ pub struct Turn {
 /// CUDA C++ with its entry points.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The text.
-    pub text: String,
-    /// Every entry point once.
-    pub entries: Vec<Launch>,
+    /// What every entry point stands on.
+    pub common: String,
+    /// The entry points and the text of each; no two need each other.
+    pub entries: Vec<(Launch, String)>,
+}
+
+impl Source {
+    /// The text with some of the entry points.
+    pub fn text<'a>(&self, entries: impl IntoIterator<Item = &'a (Launch, String)>) -> String {
+        let texts = entries.into_iter().map(|(_, text)| text.as_str());
+        std::iter::once(self.common.as_str()).chain(texts).collect()
+    }
 }
 
 /// A program as source text and kernels in node order.
@@ -109,8 +117,9 @@ impl Code {
 /// Entry points by their text, so that equal layers are compiled once.
 #[derive(Default)]
 struct Entries {
-    launches: HashMap<String, Launch>,
-    text: String,
+    /// The number of each entry, by its text without a name.
+    numbers: HashMap<String, usize>,
+    entries: Vec<(Launch, String)>,
     tiles: bool,
 }
 
@@ -121,21 +130,20 @@ impl Entries {
         text: impl Fn(&str) -> String,
         launch: impl Fn(String) -> Launch,
     ) -> Launch {
-        let key = text("");
-        if let Some(known) = self.launches.get(&key) {
-            return known.clone();
-        }
-        let new = launch(format!("lockstep_{}", self.launches.len()));
-        self.text += &text(&new.entry);
-        self.launches.insert(key, new.clone());
-        new
+        let number = *self.numbers.entry(text("")).or_insert_with(|| {
+            let new = launch(format!("lockstep_{}", self.entries.len()));
+            let text = text(&new.entry);
+            self.entries.push((new, text));
+            self.entries.len() - 1
+        });
+        self.entries[number].0.clone()
     }
 
     fn source(self) -> Source {
         let template = if self.tiles { tile::TEMPLATE } else { "" };
         Source {
-            text: format!("{PRELUDE}{template}{}", self.text),
-            entries: self.launches.into_values().collect(),
+            common: format!("{PRELUDE}{template}"),
+            entries: self.entries,
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::codegen::{Launch, Source};
 use super::device::{Device, Memory};
-use super::nvrtc::Nvrtc;
+use super::nvrtc::{Compiled, Nvrtc, Target};
 use super::ptx;
 use crate::Error;
 use cudarc::driver::{result, sys, DriverError};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ffi::{c_void, CString};
 use std::sync::{Arc, Mutex};
@@ -13,13 +14,15 @@ use std::sync::{Arc, Mutex};
 /// Bytes of each of the two buffers through which the host sends.
 const STAGE: usize = 4 << 20;
 
+/// Entry points that are compiled together; such parts are compiled at the same time.
+const PART: usize = 12;
+
 /// A GPU with a stream, on which everything happens in order.
 pub struct Gpu {
     ordinal: u32,
     name: String,
     nvrtc: Nvrtc,
-    /// What kernels are compiled for, such as 90.
-    architecture: i32,
+    target: Target,
     multiprocessors: u64,
     stages: Mutex<Stages>,
     stream: sys::CUstream,
@@ -86,7 +89,7 @@ impl Drop for GpuMemory {
 
 /// Kernels on a GPU.
 pub struct GpuModule {
-    module: sys::CUmodule,
+    modules: Vec<sys::CUmodule>,
     functions: HashMap<String, sys::CUfunction>,
     context: Arc<Context>,
 }
@@ -97,8 +100,10 @@ unsafe impl Send for GpuModule {}
 impl Drop for GpuModule {
     fn drop(&mut self) {
         if self.context.bind().is_ok() {
-            // SAFETY: loaded in `compile` and unloaded only here.
-            let _ = unsafe { result::module::unload(self.module) };
+            for module in &self.modules {
+                // SAFETY: loaded in `compile` and unloaded only here.
+                let _ = unsafe { result::module::unload(*module) };
+            }
         }
     }
 }
@@ -172,13 +177,26 @@ impl Gpu {
         Ok(Gpu {
             ordinal,
             name: result::device::get_name(device).map_err(driver)?,
-            architecture: nvrtc.architecture(major * 10 + minor)?,
+            target: nvrtc.target(major * 10 + minor)?,
             nvrtc,
             multiprocessors: processors.max(1) as u64,
             stages: Mutex::new(Stages::new()?),
             stream: result::stream::create(kind).map_err(driver)?,
             context,
         })
+    }
+}
+
+/// Compiles a part of a source, and looks at what the compiler made of it.
+fn compile_part(nvrtc: Nvrtc, target: Target, text: &str) -> Result<Compiled, Error> {
+    let compiled = nvrtc.compile(text, target)?;
+    match ptx::offence(&compiled.ptx) {
+        None => Ok(compiled),
+        Some((line, instruction)) => Err(Error::Device(format!(
+            "the compiler wrote an instruction that may change bits, in line {line} of its PTX: \
+             {instruction}; use another version of NVRTC than {:?}, or --device cpu",
+            nvrtc.version()
+        ))),
     }
 }
 
@@ -265,31 +283,32 @@ impl Device for Gpu {
     }
 
     fn compile(&self, source: &Source) -> Result<GpuModule, Error> {
-        let text = self.nvrtc.compile(source, self.architecture)?;
-        if let Some((line, instruction)) = ptx::offence(&text) {
-            return Err(Error::Device(format!(
-                "the compiler wrote an instruction that may change bits, in line {line} of its \
-                 PTX: {instruction}; use another version of NVRTC than {:?}, or --device cpu",
-                self.nvrtc.version()
-            )));
-        }
+        let parts: Vec<_> = source.entries.chunks(PART).collect();
+        let (nvrtc, target) = (self.nvrtc, self.target);
+        let compiled: Vec<Compiled> = parts
+            .par_iter()
+            .map(|entries| compile_part(nvrtc, target, &source.text(*entries)))
+            .collect::<Result<_, _>>()?;
         self.context.bind()?;
-        let text = CString::new(text).expect("text of the compiler ends at its zero byte");
-        // SAFETY: the image is a string that ends with a zero byte, as the driver requires.
-        let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(driver)?;
-        let mut module = GpuModule {
-            module,
+        let mut kernels = GpuModule {
+            modules: Vec::new(),
             functions: HashMap::new(),
             context: self.context.clone(),
         };
-        for launch in &source.entries {
-            let name = CString::new(launch.entry.as_str()).expect("names have no zero byte");
-            // SAFETY: the module is loaded.
-            let function =
-                unsafe { result::module::get_function(module.module, name) }.map_err(driver)?;
-            module.functions.insert(launch.entry.clone(), function);
+        for (entries, compiled) in parts.into_iter().zip(compiled) {
+            // SAFETY: the image is machine code, or text that ends with a zero byte.
+            let module = unsafe { result::module::load_data(compiled.image.as_ptr().cast()) };
+            let module = module.map_err(driver)?;
+            kernels.modules.push(module);
+            for (launch, _) in entries {
+                let name = CString::new(launch.entry.as_str()).expect("names have no zero byte");
+                // SAFETY: the module is loaded.
+                let function = unsafe { result::module::get_function(module, name) };
+                let function = function.map_err(driver)?;
+                kernels.functions.insert(launch.entry.clone(), function);
+            }
         }
-        Ok(module)
+        Ok(kernels)
     }
 
     fn synchronize(&self) -> Result<(), Error> {

@@ -1,6 +1,5 @@
 //! NVIDIA's run-time compiler, loaded when it is first needed.
 
-use super::codegen::Source;
 use crate::Error;
 use libloading::{Library, Symbol};
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
@@ -19,7 +18,12 @@ const NAMES: [&str; 4] = [
 /// A program of the compiler's, opaque.
 type Program = *mut c_void;
 
-/// The compiler's functions, which are the same in versions 11 to 13. Those that give an `i32` give
+/// A function that gives the size of a program's text or code, and one that gives that itself.
+type Size = unsafe extern "C" fn(Program, *mut usize) -> i32;
+/// See [`Size`].
+type Write = unsafe extern "C" fn(Program, *mut c_char) -> i32;
+
+/// The compiler's functions, which are the same in versions 11.2 to 13. Those that give an `i32` give
 /// 0 when they succeed.
 struct Functions {
     version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> i32,
@@ -36,10 +40,12 @@ struct Functions {
     ) -> i32,
     destroy: unsafe extern "C" fn(*mut Program) -> i32,
     compile: unsafe extern "C" fn(Program, c_int, *const *const c_char) -> i32,
-    ptx_size: unsafe extern "C" fn(Program, *mut usize) -> i32,
-    ptx: unsafe extern "C" fn(Program, *mut c_char) -> i32,
-    log_size: unsafe extern "C" fn(Program, *mut usize) -> i32,
-    log: unsafe extern "C" fn(Program, *mut c_char) -> i32,
+    ptx_size: Size,
+    ptx: Write,
+    cubin_size: Size,
+    cubin: Write,
+    log_size: Size,
+    log: Write,
     /// What all of them lie in.
     _library: Library,
 }
@@ -65,6 +71,8 @@ impl Functions {
             compile: get(lib, "nvrtcCompileProgram")?,
             ptx_size: get(lib, "nvrtcGetPTXSize")?,
             ptx: get(lib, "nvrtcGetPTX")?,
+            cubin_size: get(lib, "nvrtcGetCUBINSize")?,
+            cubin: get(lib, "nvrtcGetCUBIN")?,
             log_size: get(lib, "nvrtcGetProgramLogSize")?,
             log: get(lib, "nvrtcGetProgramLog")?,
             _library: library,
@@ -80,23 +88,50 @@ impl Functions {
         Err(text.to_string_lossy().into_owned())
     }
 
-    /// A text of a program: its size and then itself, ending with a zero byte.
+    /// What a program has become: its size and then itself.
     ///
     /// # Safety
-    /// The program is alive, and the functions are a pair for the same text.
-    unsafe fn text(
-        &self,
-        program: Program,
-        size: unsafe extern "C" fn(Program, *mut usize) -> i32,
-        write: unsafe extern "C" fn(Program, *mut c_char) -> i32,
-    ) -> Result<String, String> {
+    /// The program is alive, and the functions are a pair.
+    unsafe fn read(&self, program: Program, size: Size, write: Write) -> Result<Vec<u8>, String> {
         let mut len = 0;
         self.check(size(program, &mut len))?;
-        let mut bytes = vec![0u8; len + 1];
+        let mut bytes = vec![0u8; len];
         self.check(write(program, bytes.as_mut_ptr().cast()))?;
-        let text = CStr::from_bytes_until_nul(&bytes).unwrap_or_default();
-        Ok(text.to_string_lossy().into_owned())
+        Ok(bytes)
     }
+
+    /// The result of a program that has been compiled.
+    ///
+    /// # Safety
+    /// The program is alive.
+    unsafe fn result(&self, program: Program, target: Target) -> Result<Compiled, String> {
+        let text = self.read(program, self.ptx_size, self.ptx)?;
+        let ptx = CStr::from_bytes_until_nul(&text).unwrap_or_default();
+        Ok(Compiled {
+            ptx: ptx.to_string_lossy().into_owned(),
+            image: match target {
+                Target::Only(_) => self.read(program, self.cubin_size, self.cubin)?,
+                Target::From(_) => text,
+            },
+        })
+    }
+}
+
+/// What the compiler makes of a source.
+pub struct Compiled {
+    /// Its instructions as text.
+    pub ptx: String,
+    /// What the driver loads: machine code, or else the text with a zero byte after it.
+    pub image: Vec<u8>,
+}
+
+/// What is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Devices of this architecture, such as 90, alone: nothing is left to the driver.
+    Only(i32),
+    /// Devices of this architecture and later ones, for which the driver finishes the work.
+    From(i32),
 }
 
 /// The compiler.
@@ -132,23 +167,25 @@ impl Nvrtc {
         self.version
     }
 
-    /// The newest architecture that the compiler knows and a device of `capability` (such as 90)
-    /// runs.
+    /// The best target for a device of `capability` (such as 90).
     ///
     /// # Errors
     /// When the compiler knows only newer ones.
-    pub fn architecture(&self, capability: i32) -> Result<i32, Error> {
+    pub fn target(&self, capability: i32) -> Result<Target, Error> {
         let known = self
             .architectures()
             .map_err(|error| failed("NVRTC does not list its architectures", error))?;
-        let usable = known.into_iter().filter(|known| *known <= capability).max();
-        usable.ok_or_else(|| {
-            let (major, minor) = self.version;
-            Error::Device(format!(
-                "NVRTC {major}.{minor} compiles for no device as old as sm_{capability}; \
-                 use a newer GPU or an older NVRTC, or --device cpu"
-            ))
-        })
+        match known.into_iter().filter(|known| *known <= capability).max() {
+            Some(known) if known == capability => Ok(Target::Only(known)),
+            Some(known) => Ok(Target::From(known)),
+            None => {
+                let (major, minor) = self.version;
+                Err(Error::Device(format!(
+                    "NVRTC {major}.{minor} compiles for no device as old as sm_{capability}; use a \
+                     newer GPU or an older NVRTC, or --device cpu"
+                )))
+            }
+        }
     }
 
     fn architectures(&self) -> Result<Vec<i32>, String> {
@@ -163,16 +200,20 @@ impl Nvrtc {
         }
     }
 
-    /// The PTX of a source for an architecture (such as 90), with every float operation rounded as
-    /// it is written: none is contracted, none flushes subnormals.
+    /// Compiles CUDA C++, with every float operation rounded as it is written: none is contracted,
+    /// none flushes subnormals.
     ///
     /// # Errors
-    /// The compiler's log, when it refuses the source.
-    pub fn compile(&self, source: &Source, architecture: i32) -> Result<String, Error> {
+    /// The compiler's log, when it refuses the text.
+    pub fn compile(&self, text: &str, target: Target) -> Result<Compiled, Error> {
         let functions = self.functions;
-        let text = CString::new(source.text.as_str()).expect("generated text has no zero byte");
+        let text = CString::new(text).expect("generated text has no zero byte");
+        let architecture = match target {
+            Target::Only(architecture) => format!("sm_{architecture}"),
+            Target::From(architecture) => format!("compute_{architecture}"),
+        };
         let options = [
-            &format!("--gpu-architecture=compute_{architecture}"),
+            &format!("--gpu-architecture={architecture}"),
             "--fmad=false",
             "--ftz=false",
             "--prec-div=true",
@@ -190,22 +231,17 @@ impl Nvrtc {
                 .check(created)
                 .map_err(|error| failed("NVRTC cannot start", error))?;
             let status = (functions.compile)(program, pointers.len() as c_int, pointers.as_ptr());
-            let ptx = match functions.check(status) {
-                Ok(()) => functions
-                    .text(program, functions.ptx_size, functions.ptx)
-                    .map_err(|error| failed("NVRTC gives no PTX", error)),
-                Err(error) => {
-                    let log = functions.text(program, functions.log_size, functions.log);
-                    let log = log.unwrap_or_default();
-                    Err(failed(
-                        "NVRTC refuses the kernels",
-                        format!("{error}\n{log}"),
-                    ))
-                }
-            };
+            let compiled = functions
+                .check(status)
+                .and_then(|()| functions.result(program, target));
+            let compiled = compiled.map_err(|error| {
+                let log = functions.read(program, functions.log_size, functions.log);
+                let log = String::from_utf8_lossy(&log.unwrap_or_default()).into_owned();
+                failed("NVRTC refuses the kernels", format!("{error}\n{log}"))
+            });
             // Nothing depends on whether the compiler could free its memory.
             (functions.destroy)(&mut program);
-            ptx
+            compiled
         }
     }
 }

@@ -38,8 +38,8 @@ fn failed(what: impl std::fmt::Display) -> Error {
 
 /// The source with, for every entry, a function that runs it on all blocks and threads.
 fn executable(source: &Source) -> String {
-    let mut text = format!("{HEADER}\n{}\n", source.text);
-    for launch in &source.entries {
+    let mut text = format!("{HEADER}\n{}\n", source.text(&source.entries));
+    for (launch, _) in &source.entries {
         let arguments: Vec<String> = (0..launch.arguments)
             .map(|k| format!("arguments[{k}]"))
             .collect();
