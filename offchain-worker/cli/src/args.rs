@@ -7,6 +7,7 @@ use crate::time;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use lockstep_agent::roles::challenger::Audit;
 use lockstep_agent::run::fault::{Level, Place};
+use lockstep_engine::device::Choice;
 use lockstep_interface::{Attempt, Balance, DemandId, DisputeId, Millis, TaskId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,9 +42,12 @@ pub struct Args {
         conflicts_with = "key"
     )]
     pub suri_file: Option<PathBuf>,
-    /// What programs run on.
+    /// How programs are run.
     #[arg(long, global = true, env = "LOCKSTEP_ENGINE")]
     pub engine: Option<EngineName>,
+    /// What programs run on: auto, cpu, or cuda:0 for the first GPU; auto takes the GPU if it can.
+    #[arg(long, global = true, env = "LOCKSTEP_DEVICE")]
+    pub device: Option<Choice>,
     /// Threads of the CPU engine; all cores when absent.
     #[arg(long, global = true, env = "LOCKSTEP_THREADS")]
     pub threads: Option<usize>,
@@ -62,8 +66,8 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineName {
-    /// Threads and SIMD.
-    Cpu,
+    /// Fast, on the device.
+    Fast,
     /// The protocol's evaluator: slow, the oracle.
     Reference,
 }

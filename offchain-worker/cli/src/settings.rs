@@ -7,6 +7,7 @@ use lockstep_agent::roles::challenger::Audit;
 use lockstep_agent::roles::solver::Appetite;
 use lockstep_agent::run::Device;
 use lockstep_engine::cpu::Options;
+use lockstep_engine::device::Choice;
 use lockstep_interface::Balance;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -29,9 +30,11 @@ pub const TEMPLATE: &str = r#"# Settings of `lockstep`. Flags and environment va
 # key = "solver"
 # suri_file = "/home/me/.lockstep/suri"
 
-# What programs run on: "cpu" or "reference"; and how many threads (all cores when absent).
-# engine = "cpu"
+# What programs run on: "auto" (a GPU if one can be used), "cpu", "cuda:0"; and on how many threads
+# of the processor (all cores when absent). The engine "reference" is slow and right by definition.
+# device = "auto"
 # threads = 8
+# engine = "fast"
 
 [solver]
 # Lowest price for a task, in tokens.
@@ -63,6 +66,7 @@ struct File {
     deployment: Option<PathBuf>,
     suri_file: Option<PathBuf>,
     engine: Option<EngineName>,
+    device: Option<String>,
     threads: Option<usize>,
     #[serde(default)]
     solver: SolverFile,
@@ -128,11 +132,17 @@ impl Settings {
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
         };
         let inside = |name: &str| home.join(name).display().to_string();
-        let device = match args.engine.or(file.engine).unwrap_or(EngineName::Cpu) {
-            EngineName::Cpu => Device::Cpu(Options {
-                threads: args.threads.or(file.threads),
-                ..Options::default()
-            }),
+        let options = Options {
+            threads: args.threads.or(file.threads),
+            ..Options::default()
+        };
+        let choice = match (args.device, &file.device) {
+            (Some(choice), _) => choice,
+            (None, Some(text)) => named(text.parse::<Choice>(), "device")?,
+            (None, None) => Choice::default(),
+        };
+        let device = match args.engine.or(file.engine).unwrap_or(EngineName::Fast) {
+            EngineName::Fast => Device::Fast(choice, options),
             EngineName::Reference => Device::Reference,
         };
         let audit = match &file.challenger.audit {
@@ -165,9 +175,9 @@ impl Settings {
     /// # Errors
     /// When they cannot be written as TOML.
     pub fn to_toml(&self) -> Result<String> {
-        let (engine, threads) = match self.device {
-            Device::Cpu(options) => (EngineName::Cpu, options.threads),
-            Device::Reference => (EngineName::Reference, None),
+        let (engine, device, threads) = match self.device {
+            Device::Fast(choice, options) => (EngineName::Fast, Some(choice), options.threads),
+            Device::Reference => (EngineName::Reference, None, None),
         };
         let file = File {
             chain: Some(self.chain.clone()),
@@ -176,6 +186,7 @@ impl Settings {
             deployment: self.deployment.clone(),
             suri_file: self.suri_file.clone(),
             engine: Some(engine),
+            device: device.map(|choice| choice.to_string()),
             threads,
             solver: SolverFile {
                 min_price: Some(money::show(self.appetite.min_price)),
@@ -276,6 +287,23 @@ mod tests {
         assert_eq!(load(&[]).store, "/from/file");
         assert_eq!(load(&["--store", "/from/flag"]).store, "/from/flag");
         assert_eq!(load(&[]).key.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn the_device_is_what_the_flag_says_or_the_file_or_the_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().to_str().unwrap();
+        let choice = |more: &[&str]| {
+            let line = [&["lockstep", "--home", home, "config", "show"], more].concat();
+            match Settings::load(&Args::parse_from(line)).unwrap().device {
+                Device::Fast(choice, _) => choice,
+                Device::Reference => panic!("the reference was not asked for"),
+            }
+        };
+        assert_eq!(choice(&[]), Choice::Automatic);
+        std::fs::write(dir.path().join("config.toml"), "device = \"cuda:1\"\n").unwrap();
+        assert_eq!(choice(&[]), Choice::Cuda(1));
+        assert_eq!(choice(&["--device", "cpu"]), Choice::Cpu);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The CPU engine: every core, the widest vectors, and the protocol's bits.
 
+use crate::batches::Batches;
 use crate::{checked, Engine, Error, Job};
-use batches::Batches;
 use buffer::Buffer;
 pub use describe::{describe, Description, MemoryUse, NodeCost};
 use kernel::Kernel;
@@ -14,7 +14,6 @@ use std::convert::Infallible;
 use workers::{Team, Workers};
 
 mod affine;
-mod batches;
 mod block;
 mod buffer;
 mod contraction;

@@ -1,10 +1,13 @@
 //! Engines: run a program step by step, bit for bit as `lockstep_protocol` defines it.
 #![warn(missing_docs)]
 
-use lockstep_protocol::{eval::Inputs, program::Program};
+use lockstep_protocol::{eval::Inputs, program::Program, tree, Hash};
 use std::sync::Arc;
 
+mod batches;
 pub mod cpu;
+pub mod cuda;
+pub mod device;
 pub mod reference;
 
 /// Why an engine cannot run a program.
@@ -53,6 +56,11 @@ pub trait Engine: Send {
 
     /// The state's bytes in slot order.
     fn state(&self) -> Vec<&[u8]>;
+
+    /// The BLAKE3 hash of every slot, in slot order: the entries of the state file.
+    fn hashes(&self) -> Vec<Hash> {
+        self.state().into_iter().map(tree::hash).collect()
+    }
 
     /// Runs step number `step` (counted over the whole task) and advances the state.
     fn step(&mut self, step: u32);

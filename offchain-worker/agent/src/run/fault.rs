@@ -329,6 +329,10 @@ impl Engine for Cheat {
         self.honest.state()
     }
 
+    fn hashes(&self) -> Vec<Hash> {
+        self.honest.hashes()
+    }
+
     fn step(&mut self, step: u32) {
         let Fault {
             level,

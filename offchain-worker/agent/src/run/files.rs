@@ -130,7 +130,7 @@ impl Files {
         for step in first..=self.last_step(segment) {
             self.engine.step(step);
             self.at = Some(step + 1);
-            hashes.extend(state_hash(&self.engine.state()));
+            hashes.extend(state_hash(&*self.engine));
         }
         if let Some((at, hash)) = self.fault.as_ref().and_then(Fault::forged) {
             if at == segment {

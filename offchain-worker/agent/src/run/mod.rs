@@ -9,7 +9,8 @@ pub mod training;
 pub mod workload;
 
 use crate::store;
-use lockstep_engine::cpu::{Cpu, Options};
+use lockstep_engine::cpu::Options;
+use lockstep_engine::device::Choice;
 use lockstep_engine::reference::Reference;
 use lockstep_engine::{Engine, Job};
 
@@ -53,26 +54,39 @@ impl Error {
 /// Which engine runs programs.
 #[derive(Clone, Copy, Debug)]
 pub enum Device {
-    /// Threads and SIMD.
-    Cpu(Options),
+    /// A fast engine on the device that the choice comes to. The options are those of the CPU
+    /// engine, and change nothing elsewhere.
+    Fast(Choice, Options),
     /// The protocol's evaluator: slow, the oracle.
     Reference,
 }
 
 impl Default for Device {
     fn default() -> Device {
-        Device::Cpu(Options::default())
+        Device::Fast(Choice::default(), Options::default())
     }
 }
 
 impl Device {
+    /// The same, with an automatic choice settled for this machine, and why in words for the log.
+    pub fn settled(self) -> (Device, String) {
+        match self {
+            Device::Fast(choice, options) => {
+                let picked = choice.pick();
+                let why = format!("programs run on {}: {}", picked.device, picked.why);
+                (Device::Fast(picked.device, options), why)
+            }
+            Device::Reference => (self, "programs run on the reference evaluator".into()),
+        }
+    }
+
     /// An engine of this kind for a job.
     ///
     /// # Errors
-    /// When the program is not valid or an input is missing.
+    /// When the program is not valid, an input is missing, or the device cannot be used.
     pub fn engine(self, job: Job) -> Result<Box<dyn Engine>, Error> {
         Ok(match self {
-            Device::Cpu(options) => Box::new(Cpu::new(job, options)?),
+            Device::Fast(choice, options) => choice.engine(job, options)?,
             Device::Reference => Box::new(Reference::new(job)?),
         })
     }

@@ -245,7 +245,7 @@ pub fn claim(checkpoints: &[Hash], fault: Option<&Fault>) -> Vec<Hash> {
     claimed
 }
 
-/// The hash of a state.
-pub fn state_hash(tensors: &[&[u8]]) -> Hash {
-    *blake3::hash(&state_file(tensors)).as_bytes()
+/// The hash of an engine's state, which is hashed where it lies.
+pub fn state_hash(engine: &dyn Engine) -> Hash {
+    *blake3::hash(&engine.hashes().concat()).as_bytes()
 }

@@ -6,6 +6,7 @@ use lockstep_agent::run::workload::{state_file, Workload};
 use lockstep_agent::run::Device;
 use lockstep_agent::store::Store;
 use lockstep_engine::cpu::Options;
+use lockstep_engine::device::Choice;
 use lockstep_protocol::encoding::Int;
 use lockstep_protocol::eval::Inputs;
 use lockstep_protocol::program::{
@@ -21,10 +22,11 @@ const OUT: u64 = 12;
 
 /// One thread, so that tests do not fight for the machine.
 pub fn device() -> Device {
-    Device::Cpu(Options {
+    let options = Options {
         threads: Some(1),
         ..Options::default()
-    })
+    };
+    Device::Fast(Choice::Cpu, options)
 }
 
 pub fn store(dir: &Path) -> Store {

@@ -308,7 +308,7 @@ impl OpenBlas {
         }
         // SAFETY: loading OpenBLAS runs its initialisers, which only set up its own threads.
         let library = ["libopenblas.so.0", "libopenblas.so"]
-            .iter()
+            .into_iter()
             .find_map(|name| unsafe { libloading::Library::new(name) }.ok())?;
         let text = |symbol: &[u8]| {
             // SAFETY: both functions are documented to return a static C string.

@@ -5,14 +5,21 @@ use crate::context::Context;
 use crate::service;
 use anyhow::Result;
 use lockstep_agent::roles::solver::Cheating;
-use lockstep_agent::roles::{Challenger, Solver, Submitter};
+use lockstep_agent::roles::{Challenger, Solver, Submitter, Worker};
+
+/// The worker on the device that its choice comes to here, which the log tells, and why.
+fn settled(worker: Worker) -> Worker {
+    let (device, why) = worker.device.settled();
+    tracing::info!("{why}");
+    Worker { device, ..worker }
+}
 
 /// `lockstep work`.
 pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
     let mut appetite = context.settings.appetite;
     appetite.min_price = args.min_price.unwrap_or(appetite.min_price);
     appetite.top_up = args.top_up.unwrap_or(appetite.top_up);
-    let worker = context.worker("work")?;
+    let worker = settled(context.worker("work")?);
     let mut solver = match args.cheat {
         Some(level) => Solver::cheat(
             worker.clone(),
@@ -42,7 +49,7 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
 /// `lockstep audit`.
 pub fn audit(context: &Context, args: &AuditArgs) -> Result<()> {
     let audit = args.audit.unwrap_or(context.settings.audit);
-    let worker = context.worker("audit")?;
+    let worker = settled(context.worker("audit")?);
     let mut challenger = Challenger::new(worker.clone(), audit);
     let role = "challenger";
     service::run(context, &worker, args.stay, role, |observer, ending| {

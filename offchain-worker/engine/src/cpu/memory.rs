@@ -1,8 +1,8 @@
 //! The bytes that a run reads and writes.
 
-use super::batches::Batches;
 use super::buffer::Buffer;
 use super::plan::{Place, Plan};
+use crate::batches::Batches;
 use lockstep_protocol::eval::{Blob, Inputs};
 use lockstep_protocol::program::{Node, Program, Source};
 
@@ -125,23 +125,8 @@ pub fn write_source(
     match source {
         Source::State { .. } => out.copy_from_slice(values.state[node].bytes()),
         Source::Constant { .. } => out.copy_from_slice(values.constants.bytes(node)),
-        Source::Step => out.copy_from_slice(&step.to_le_bytes()),
-        Source::Seed => out.copy_from_slice(&inputs.seed.to_le_bytes()),
-        Source::Batch {
-            dataset,
-            batch,
-            record_size,
-            offset,
-            fields,
-            dtype,
-        } => {
-            let file = (*inputs.datasets[*dataset as usize]).as_ref();
-            let take = *fields as usize * dtype.size() as usize;
-            let rows = batches.rows(*dataset, *batch);
-            for (record, out) in rows.iter().zip(out.chunks_exact_mut(take)) {
-                let start = *record as usize * *record_size as usize + *offset as usize;
-                out.copy_from_slice(&file[start..start + take]);
-            }
+        Source::Step | Source::Seed | Source::Batch { .. } => {
+            batches.write(source, inputs, step, out)
         }
     }
 }

@@ -6,6 +6,7 @@ use lockstep_engine::{reference::Reference, Engine, Job};
 use lockstep_protocol::encoding::Int;
 use lockstep_protocol::eval::{self, Inputs};
 use lockstep_protocol::program::*;
+use lockstep_protocol::tree;
 use std::sync::Arc;
 
 /// A program with everything that a step of it needs.
@@ -30,9 +31,18 @@ pub fn configurations() -> Vec<Options> {
         .collect()
 }
 
-/// Checks that every configuration computes the reference's bytes: of every node, of the state
-/// after each of three steps, and of fold traces.
+/// Checks that every configuration of the CPU engine computes the reference's bytes.
 pub fn agree(case: &Case, what: &str) {
+    let engines = configurations().into_iter().map(|options| {
+        let cpu = Cpu::new(case.job.clone(), options).expect("a valid job");
+        (format!("{options:?}"), cpu)
+    });
+    agrees(case, what, engines);
+}
+
+/// Checks that engines compute the reference's bytes: of every node, of the state after each of
+/// three steps, and of fold traces.
+pub fn agrees<E: Engine>(case: &Case, what: &str, engines: impl IntoIterator<Item = (String, E)>) {
     let program = &case.job.program;
     let want = eval::run(program, 5, &case.job.inputs, &case.state);
     let mut reference = Reference::new(case.job.clone()).expect("a valid job");
@@ -43,16 +53,15 @@ pub fn agree(case: &Case, what: &str) {
         let state: Vec<Vec<u8>> = reference.state().iter().map(|s| s.to_vec()).collect();
         states.push(state);
     }
-    for options in configurations() {
-        let mut cpu = Cpu::new(case.job.clone(), options).expect("a valid job");
-        cpu.load(&case.state).expect("a state of the program");
+    for (name, mut engine) in engines {
+        engine.load(&case.state).expect("a state of the program");
         let mut seen = 0;
-        cpu.trace(5, &mut |node, bytes| {
+        engine.trace(5, &mut |node, bytes| {
             assert_eq!(node, seen, "nodes come in order");
             seen += 1;
             same(bytes, &want[node as usize], || {
                 format!(
-                    "{what}: {options:?}: node {node}: {:?}",
+                    "{what}: {name}: node {node}: {:?}",
                     program.nodes[node as usize]
                 )
             });
@@ -60,24 +69,29 @@ pub fn agree(case: &Case, what: &str) {
         assert_eq!(seen as usize, program.nodes.len());
         for (n, node) in program.nodes.iter().enumerate() {
             if n % 5 == 2 {
-                let tensor = cpu.tensor(5, n as u32);
+                let tensor = engine.tensor(5, n as u32);
                 same(&tensor, &want[n], || format!("{what}: tensor {n}"));
             }
             if matches!(node, Node::Fold(_)) && node.reduction() < 1000 {
                 for element in [0, node.len() / 2, node.len() - 1] {
-                    let trace = cpu.fold(5, n as u32, element);
+                    let trace = engine.fold(5, n as u32, element);
                     let want = eval::fold_trace(node, &want, element);
                     same(&trace, &want, || format!("{what}: fold {n} at {element}"));
                 }
             }
         }
         for (k, state) in states.iter().enumerate() {
-            cpu.step(5 + k as u32);
-            for (slot, (got, want)) in cpu.state().iter().zip(state).enumerate() {
+            engine.step(5 + k as u32);
+            for (slot, (got, want)) in engine.state().iter().zip(state).enumerate() {
                 same(got, want, || {
-                    format!("{what}: {options:?}: slot {slot} after step {k}")
+                    format!("{what}: {name}: slot {slot} after step {k}")
                 });
             }
+            let hashes = state.iter().map(|bytes| tree::hash(bytes));
+            assert!(
+                engine.hashes().into_iter().eq(hashes),
+                "{what}: {name}: hashes"
+            );
         }
     }
 }

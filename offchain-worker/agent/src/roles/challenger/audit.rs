@@ -160,7 +160,7 @@ impl Checking {
                 return Err(run::Error::Interrupted.into());
             }
         }
-        if state_hash(&engine.state()) != claim.checkpoints[segment as usize] {
+        if state_hash(&*engine) != claim.checkpoints[segment as usize] {
             let state = save_state(&self.store, &engine.state())?;
             return Ok(Some(Verdict::Wrong { segment, state }));
         }

@@ -87,8 +87,34 @@ impl Batches {
         }
     }
 
+    /// Writes what a source gives in the step that was looked up last: a batch, the step's number
+    /// or the seed. State and constants are no matter of the step.
+    pub fn write(&self, source: &Source, inputs: &Inputs, step: u32, out: &mut [u8]) {
+        match source {
+            Source::State { .. } | Source::Constant { .. } => {}
+            Source::Step => out.copy_from_slice(&step.to_le_bytes()),
+            Source::Seed => out.copy_from_slice(&inputs.seed.to_le_bytes()),
+            Source::Batch {
+                dataset,
+                batch,
+                record_size,
+                offset,
+                fields,
+                dtype,
+            } => {
+                let file = (*inputs.datasets[*dataset as usize]).as_ref();
+                let take = *fields as usize * dtype.size() as usize;
+                let rows = self.rows(*dataset, *batch);
+                for (record, out) in rows.iter().zip(out.chunks_exact_mut(take)) {
+                    let start = *record as usize * *record_size as usize + *offset as usize;
+                    out.copy_from_slice(&file[start..start + take]);
+                }
+            }
+        }
+    }
+
     /// The records of the step that was looked up last, in the order of the rows.
-    pub fn rows(&self, dataset: u8, size: u32) -> &[u64] {
+    fn rows(&self, dataset: u8, size: u32) -> &[u64] {
         let this = |batch: &&Batch| (batch.dataset, batch.size) == (dataset, size);
         let batch = self.batches.iter().find(this);
         batch.map(|batch| batch.rows.as_slice()).unwrap_or_default()

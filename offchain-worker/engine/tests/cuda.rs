@@ -1,0 +1,272 @@
+//! The CUDA engine on the processor: generated kernels give the reference's bytes.
+
+mod common;
+#[path = "common/shim.rs"]
+mod shim;
+
+use common::*;
+use lockstep_engine::cuda::codegen::{Code, Keep};
+use lockstep_engine::cuda::nvrtc::{Nvrtc, Target};
+use lockstep_engine::cuda::{hash, ptx, Cuda, Gpu};
+use lockstep_engine::Job;
+use lockstep_protocol::program::*;
+use lockstep_protocol::random::{self, Size};
+use shim::Shim;
+use std::sync::Arc;
+
+/// Checks the engine on the processor against the reference.
+fn agree_on_shim(case: &Case, multiprocessors: u64, what: &str) {
+    let engine = Cuda::new(case.job.clone(), Shim(multiprocessors)).expect("a valid job");
+    agrees(case, what, [("shim".into(), engine)]);
+}
+
+fn check(seeds: std::ops::Range<u64>, size: Size) {
+    for seed in seeds {
+        let random::Case {
+            program,
+            inputs,
+            state,
+            ..
+        } = random::program(seed, size);
+        let job = Job {
+            program: Arc::new(program),
+            inputs,
+        };
+        agree_on_shim(&Case { job, state }, 1, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn small_random_programs_agree_byte_for_byte() {
+    check(0..12, Size::SMALL);
+}
+
+#[test]
+fn large_random_programs_agree_byte_for_byte() {
+    check(0..5, Size::LARGE);
+}
+
+/// Compiles programs as they are, and with every node by itself, for every generation of GPUs.
+#[test]
+fn kernels_compile_for_every_generation_and_keep_to_exact_instructions() {
+    let nvrtc = match Nvrtc::load() {
+        Ok(nvrtc) => nvrtc,
+        // Where the compiler was to be there, its absence is a failure.
+        Err(error) if std::env::var_os("LOCKSTEP_NVRTC").is_some() => panic!("{error}"),
+        Err(error) => return eprintln!("not checked: {error}"),
+    };
+    let random = (0..6).map(|seed| random::program(seed, Size::LARGE).program);
+    let built = [products(), windows()].map(|case| Program::clone(&case.job.program));
+    let programs = random.chain(built);
+    let sources = programs
+        .flat_map(|program| {
+            [Keep::Needed, Keep::Everything].map(|k| Code::new(&program, k, 1).source)
+        })
+        .chain([hash::source()]);
+    for source in sources {
+        let text = source.text(&source.entries);
+        // The last of the compiler's stages, which counts registers, takes the longest.
+        for target in [Target::From(80), Target::Only(90), Target::From(100)] {
+            let compiled = nvrtc
+                .compile(&text, target)
+                .unwrap_or_else(|error| panic!("{error}\n{text}"));
+            for (launch, _) in &source.entries {
+                assert!(compiled.ptx.contains(&format!(".entry {}(", launch.entry)));
+            }
+            assert!(!compiled.image.is_empty());
+            if let Some((line, instruction)) = ptx::offence(&compiled.ptx) {
+                panic!("{target:?}: line {line}: {instruction}\n{text}");
+            }
+        }
+    }
+}
+
+const FMA: Op = Op::FFma(1, 2, 0);
+
+/// Matrix products of all transposes, at sizes around every tile shape, of values that include all
+/// edge cases; with initial values, and with guards on rows and on columns.
+fn products() -> Case {
+    let mut rng = Rng(11);
+    let mut sketch = Sketch::default();
+    let len = 150 * 40;
+    let a = sketch.slot(&[len], Dtype::F32, rng.tensor(len, Rng::wild));
+    let b = sketch.slot(&[len], Dtype::F32, rng.tensor(len, Rng::tame));
+    let view = |sketch: &Sketch, node: u32, shape: &[u64], forms: &[Form]| {
+        let mut read = sketch.read(node, &[len], &[Form::constant(0)], 0);
+        let flat = sketch.read(node, shape, forms, 0);
+        let mut stride: i64 = shape.iter().product::<u64>() as i64;
+        read.axes = flat.axes;
+        for (axis, extent) in read.axes.iter_mut().zip(shape) {
+            stride /= *extent as i64;
+            axis.stride = stride.into();
+        }
+        read
+    };
+    let sizes = [
+        (8, 9, 3),
+        (17, 40, 33),
+        (33, 34, 17),
+        (66, 65, 16),
+        (130, 70, 40),
+        (40, 20, 1),
+    ];
+    for (k, (m, n, steps)) in sizes.into_iter().enumerate() {
+        for transposed in [[false, false], [true, false], [false, true], [true, true]] {
+            let x = match transposed[0] {
+                false => view(&sketch, a, &[m, steps], &[out(0), red(0)]),
+                true => view(&sketch, a, &[steps, m], &[red(0), out(0)]),
+            };
+            let y = match transposed[1] {
+                false => view(&sketch, b, &[steps, n], &[red(0), out(1)]),
+                true => view(&sketch, b, &[n, steps], &[out(1), red(0)]),
+            };
+            let start = view(&sketch, a, &[n], &[out(1)]);
+            let guard = |d: u8, sign: i64| Guard {
+                form: Form::new(2, &[(d, sign), (var::RED, -sign)]),
+                lo: 0.into(),
+                hi: (i64::MAX).into(),
+            };
+            let (init, when) = match k % 4 {
+                0 => (Init::Word(1 << 31), vec![]),
+                1 => (Init::Read(start), vec![guard(0, 1)]),
+                2 => (Init::Word(0x7f80_0001), vec![guard(1, -1)]),
+                _ => (Init::Read(start), vec![guard(0, 1), guard(1, 1)]),
+            };
+            sketch.push(Node::Fold(Fold {
+                body: body(&[m, n], Dtype::F32, vec![x, y], &[], vec![FMA]),
+                red: dims(&[steps]),
+                when,
+                init,
+            }));
+        }
+    }
+    sketch.finish()
+}
+
+/// A padded, strided convolution, its input's and its weights' gradients, and a batched product
+/// with the batch in the middle.
+fn windows() -> Case {
+    let (batch, channels, filters, size, taps) = (2, 3, 18, 9, 3);
+    let mut rng = Rng(5);
+    let mut sketch = Sketch::default();
+    let image = [batch, size, size, channels];
+    let weights = [taps, taps, channels, filters];
+    let result = [batch, size, size, filters];
+    let slot = |sketch: &mut Sketch, rng: &mut Rng, shape: &[u64; 4]| {
+        let bytes = rng.tensor(shape.iter().product(), Rng::tame);
+        sketch.slot(shape, Dtype::F32, bytes)
+    };
+    let x = slot(&mut sketch, &mut rng, &image);
+    let w = slot(&mut sketch, &mut rng, &weights);
+    let g = slot(&mut sketch, &mut rng, &result);
+    let tap = |d: u8, r: u8, sign: i64| Form::new(-sign, &[(d, 1), (var::RED + r, sign)]);
+    let product = |sketch: &mut Sketch, shape: &[u64], steps: &[u64], reads: Vec<Access>| {
+        let sum = body(shape, Dtype::F32, reads, &[], vec![FMA]);
+        sketch.push(fold(sum, steps, Init::Word(1 << 31)));
+    };
+    let forward = vec![
+        sketch.read(
+            x,
+            &image,
+            &[out(0), tap(1, 0, 1), tap(2, 1, 1), red(2)],
+            0x8000_0000,
+        ),
+        sketch.read(w, &weights, &[red(0), red(1), red(2), out(3)], 0),
+    ];
+    product(&mut sketch, &result, &[taps, taps, channels], forward);
+    let to_input = vec![
+        sketch.read(
+            g,
+            &result,
+            &[out(0), tap(1, 0, -1), tap(2, 1, -1), red(2)],
+            0,
+        ),
+        sketch.read(w, &weights, &[red(0), red(1), out(3), red(2)], 0),
+    ];
+    product(&mut sketch, &image, &[taps, taps, filters], to_input);
+    let at = |d: u8, r: u8| Form::new(-1, &[(d, 1), (var::RED + r, 1)]);
+    let to_weights = vec![
+        sketch.read(
+            x,
+            &image,
+            &[red(0), at(0, 1), at(1, 2), out(2)],
+            0x7fff_ffff,
+        ),
+        sketch.read(g, &result, &[red(0), red(1), red(2), out(3)], 0),
+    ];
+    product(&mut sketch, &weights, &[batch, size, size], to_weights);
+    let heads = vec![
+        sketch.read(g, &result, &[out(1), red(0), out(0), out(2)], 0),
+        sketch.read(g, &result, &[out(1), red(0), red(1), out(3)], 0),
+    ];
+    product(
+        &mut sketch,
+        &[size, batch, filters, filters],
+        &[size, size],
+        heads,
+    );
+    sketch.finish()
+}
+
+#[test]
+fn products_agree_in_every_shape_of_tile() {
+    agree_on_shim(&products(), 1, "largest tiles");
+    agree_on_shim(&products(), u64::MAX, "smallest tiles");
+}
+
+#[test]
+fn the_state_is_hashed_where_it_lies() {
+    let lens = [
+        1,
+        3,
+        64,
+        65,
+        1023,
+        1024,
+        1025,
+        2048,
+        3000,
+        5 * 1024,
+        17 * 1024 + 1,
+    ];
+    let mut sketch = Sketch::default();
+    for len in lens {
+        let bytes = (0..len).map(|i| (i * 7 + i / 251) as u8).collect();
+        sketch.slot(&[len], Dtype::U8, bytes);
+    }
+    agree_on_shim(&sketch.finish(), 1, "hashes");
+}
+
+#[test]
+fn products_are_computed_in_tiles() {
+    let program = products().job.program.clone();
+    let folds = program
+        .nodes
+        .iter()
+        .filter(|node| matches!(node, Node::Fold(_)))
+        .count();
+    let code = Code::new(&program, Keep::Everything, 1);
+    let tiles = code
+        .turns
+        .iter()
+        .filter(|turn| turn.launch.barriers)
+        .count();
+    assert_eq!(tiles, folds);
+}
+
+#[test]
+fn convolutions_and_batched_products_agree() {
+    agree_on_shim(&windows(), 1, "windows");
+}
+
+/// What `--device` does on this machine.
+#[test]
+fn a_machine_without_a_gpu_is_told_what_was_looked_for() {
+    match Gpu::open(u32::MAX) {
+        Ok(_) => panic!("no machine has so many GPUs"),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains("libcuda") || error.contains("GPU"), "{error}");
+        }
+    }
+}
