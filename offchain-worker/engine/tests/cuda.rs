@@ -266,7 +266,10 @@ fn a_machine_without_a_gpu_is_told_what_was_looked_for() {
         Ok(_) => panic!("no machine has so many GPUs"),
         Err(error) => {
             let error = error.to_string();
-            assert!(error.contains("libcuda") || error.contains("GPU"), "{error}");
+            assert!(
+                error.contains("libcuda") || error.contains("GPU"),
+                "{error}"
+            );
         }
     }
 }
