@@ -192,6 +192,24 @@ pub fn first_difference(run: &[Hash], published: &[Checkpoint]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe;
+    use std::path::Path;
+
+    #[test]
+    fn metrics_are_known_by_name_or_else_by_being_single_numbers() {
+        let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits/mlp.toml");
+        let made = recipe::make(&recipe).unwrap();
+        let slots = &made.task.built.slots;
+        let names: Vec<String> = slots.iter().map(|slot| slot.name.clone()).collect();
+        let named = metrics(&made.workload, Some(&names));
+        let found: Vec<&str> = named.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(found, ["loss", "accuracy"]);
+        assert!(named.iter().all(Metric::averages));
+        let nameless = metrics(&made.workload, None);
+        let same = |(a, b): (&Metric, &Metric)| a.slot == b.slot && !b.averages();
+        assert!(named.iter().zip(&nameless).all(same));
+        assert_eq!(nameless.len(), 2);
+    }
 
     #[test]
     fn what_each_step_had_is_found_from_the_running_mean() {

@@ -19,7 +19,7 @@ use crate::wording;
 use anyhow::{Context as _, Result};
 use curves::{Checkpoint, Metric, Run};
 use draw::descent::{Descent, Level};
-use draw::Scene;
+use draw::{Ink, Scene};
 use history::{Dispute, History};
 use lockstep_agent::keys::address;
 use lockstep_agent::run::files::Files;
@@ -27,7 +27,7 @@ use lockstep_agent::run::workload::Workload;
 use lockstep_agent::store::Store;
 use lockstep_engine::cpu::{describe, Description};
 use lockstep_interface::escrow::TaskRecord;
-use lockstep_interface::TaskId;
+use lockstep_interface::{Account, TaskId};
 use lockstep_protocol::game::Side;
 use lockstep_protocol::program::Node;
 use path::Path;
@@ -123,7 +123,7 @@ pub fn gather(context: &Context, task: TaskId, limit: Duration) -> Result<Report
     let record = contracts
         .task(task)?
         .with_context(|| format!("there is no task {task}, or it was removed"))?;
-    let mut progress = Progress::new("reading blocks of the chain", context.json);
+    let mut progress = Progress::over("blocks", "reading the chain", context.json);
     let history = History::read(&contracts, task, &record, &mut progress)?;
     progress.finish();
     let subject = Subject::fetch(context, history)?;
@@ -228,18 +228,19 @@ impl<'a> Subject<'a> {
 
     /// How the curves were found, in words.
     fn basis(&self, curves: &Curves) -> Vec<String> {
-        let mut words = vec![match &curves.run {
-            Ok(run) => format!(
+        let attempt = self.history.latest_result().map(|attempt| attempt.number);
+        let mut words = vec![match (&curves.run, attempt) {
+            (Ok(run), _) => format!(
                 "Every step was run again from the genesis for this page, on {}.",
                 run.engine
             ),
-            Err(why) => format!(
+            (Err(why), Some(_)) => format!(
                 "Only the published checkpoints were read, one for every {} steps: running the \
                  task again {why}.",
                 self.workload.spec.segment
             ),
+            (Err(why), None) => format!("There is no result yet, and running the task {why}."),
         }];
-        let attempt = self.history.latest_result().map(|attempt| attempt.number);
         if let (Some(number), Ok(run), false) = (attempt, &curves.run, curves.published.is_empty())
         {
             words.push(
@@ -266,8 +267,8 @@ impl<'a> Subject<'a> {
         let heading = format!(
             "attempt {}, solver {}, challenger {}",
             dispute.attempt,
-            solver.map_or("unknown".into(), |solver| address(&solver)),
-            address(&dispute.challenger)
+            solver.map_or("unknown".into(), |solver| brief(&solver)),
+            brief(&dispute.challenger)
         );
         let mut path = match path {
             Ok(path) => path,
@@ -280,15 +281,7 @@ impl<'a> Subject<'a> {
                 }
             }
         };
-        let mut notes = vec![
-            "The solver's values and the selections are those of the chain's events. The \
-             challenger's values were never on the chain: they were computed again here, from the \
-             state on which both agree."
-                .to_owned(),
-            "An event has neither the weight of a move nor the move that ends a dispute; only \
-             whoever follows a dispute live sees them."
-                .to_owned(),
-        ];
+        let mut notes = Vec::new();
         let scalar = self.compute(&mut path).unwrap_or_else(|error| {
             notes.push(format!("What is right could not be computed: {error:#}"));
             None
@@ -373,7 +366,11 @@ impl<'a> Subject<'a> {
             note: heading,
             levels: path.levels.iter().map(level).collect(),
             bottom: [capital(&end)].into_iter().chain(scalar).collect(),
-            wrong: dispute.winner() != Some(Side::Defender),
+            ink: match dispute.winner() {
+                Some(Side::Challenger) => Ink::Wrong,
+                Some(Side::Defender) => Ink::Right,
+                None => Ink::Third,
+            },
         }
     }
 
@@ -498,6 +495,18 @@ impl<'a> Subject<'a> {
                 .map(|(_, node)| node.len())
                 .sum(),
         )
+    }
+}
+
+/// The two ends of an address.
+fn brief(account: &Account) -> String {
+    let address = address(account);
+    match (
+        address.get(..6),
+        address.get(address.len().saturating_sub(6)..),
+    ) {
+        (Some(start), Some(end)) => format!("{start}…{end}"),
+        _ => address,
     }
 }
 

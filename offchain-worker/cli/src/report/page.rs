@@ -1,8 +1,17 @@
 //! The page.
 
-use super::draw::{Ink, PAPER};
+use super::draw::{Ink, Weight, PAPER};
 use super::{Picture, Report, Told};
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 use maud::{html, Markup, PreEscaped, DOCTYPE};
+
+/// What holds for every dispute.
+const DISPUTES: &str =
+    "The solver's values and the selections are those of the chain's events. The \
+challenger's own values never reach the chain: what stands beside the solver's was computed again \
+here, from the state on which both agree. Events have neither the weight of a move nor the move \
+that ends a dispute; only whoever follows it live sees them. Green entries are agreed.";
 
 /// The whole page. Every text in it is escaped.
 pub fn page(report: &Report) -> Markup {
@@ -30,6 +39,7 @@ pub fn page(report: &Report) -> Markup {
                 section {
                     h2 { "Disputes" }
                     @if report.disputes.is_empty() { p.note { "Nobody has disputed a result." } }
+                    @else { p.note { (DISPUTES) } }
                     @for told in &report.disputes { (dispute(told)) }
                 }
                 section {
@@ -107,8 +117,19 @@ fn style() -> String {
         let inks: String = Ink::ALL.into_iter().map(ink).collect();
         format!("--paper:#{:06x};{inks}", PAPER[theme])
     };
+    let face = |(weight, name): (Weight, u32)| {
+        let file = STANDARD.encode(weight.file());
+        format!(
+            "@font-face{{font-family:Pictures;font-weight:{name};\
+             src:url(data:font/ttf;base64,{file})}}"
+        )
+    };
+    // Pictures are laid out for this font, whatever the reader's machine has.
+    let fonts: String = [(Weight::Regular, 400), (Weight::Medium, 500)]
+        .map(face)
+        .concat();
     format!(
-        ":root{{{}}}@media(prefers-color-scheme:dark){{:root{{{}}}}}{RULES}",
+        "{fonts}:root{{{}}}@media(prefers-color-scheme:dark){{:root{{{}}}}}{RULES}",
         variables(0),
         variables(1)
     )
@@ -117,7 +138,7 @@ fn style() -> String {
 const RULES: &str = "
 *{box-sizing:border-box}
 body{margin:0 auto;padding:2rem 1.25rem 4rem;max-width:980px;background:var(--paper);color:var(--text);
-font:16px/1.5 Roboto,system-ui,sans-serif}
+font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.9rem;font-weight:600;margin:0 0 1rem}
 h2{font-size:1.25rem;font-weight:600;margin:2.4rem 0 .6rem;padding-bottom:.3rem;border-bottom:1px solid var(--grid)}
 .badge{font-size:.9rem;font-weight:500;vertical-align:.35rem;margin-left:.4rem;padding:.15rem .6rem;border-radius:1rem;
@@ -127,12 +148,12 @@ dt{color:var(--faint)}
 dd{margin:0;overflow-wrap:anywhere}
 .note{color:var(--faint);margin:.3rem 0}
 figure{margin:1.2rem 0;overflow-x:auto}
-svg{display:block;max-width:100%;height:auto;font-family:Roboto,system-ui,sans-serif}
+svg{display:block;max-width:100%;height:auto;font-family:Pictures,sans-serif}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--grid);
 overflow-wrap:anywhere}
-th{color:var(--faint);font-weight:500}
+th{color:var(--faint);font-weight:500;white-space:nowrap}
 td:first-child{white-space:nowrap}
 summary{cursor:pointer;color:var(--faint);margin:.6rem 0}
 code{font-size:.85rem}

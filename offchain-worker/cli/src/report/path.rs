@@ -161,19 +161,16 @@ impl Path {
             }
         };
         let dtype = node.dtype();
-        let mut operands: Vec<String> = acc
-            .map(|acc| format!("accumulator {}", value(dtype, acc)))
-            .into_iter()
-            .collect();
-        operands.extend(
-            reads.words.iter().map(|(access, word)| {
-                format!("node {} {}", access.node, value(access.dtype, *word))
-            }),
-        );
+        let acc = acc.map(|acc| format!("the accumulator, {}", value(dtype, acc)));
+        let words = reads.words.iter();
+        let read = |(access, word): &(Access, u32)| {
+            format!("node {}, {}", access.node, value(access.dtype, *word))
+        };
+        let operands: Vec<String> = words.map(read).chain(acc).collect();
         Ok(Some(format!(
-            "{}: {} = {}",
+            "{} of {}: {}",
             operation(body),
-            operands.join(", "),
+            operands.join("; "),
             value(dtype, result)
         )))
     }
@@ -225,12 +222,12 @@ impl Level {
 /// The body in a word, when it is one operation; otherwise how long it is.
 fn operation(body: &Body) -> String {
     match body.ops[..] {
-        [Op::FFma(..)] => "fused multiply-add".into(),
-        [Op::FAdd(..)] => "sum".into(),
-        [Op::FMul(..)] => "product".into(),
-        [Op::FMax(..)] => "maximum".into(),
-        [_] => "one operation".into(),
-        ref ops => format!("{} operations", ops.len()),
+        [Op::FFma(..)] => "Fused multiply-add".into(),
+        [Op::FAdd(..)] => "Sum".into(),
+        [Op::FMul(..)] => "Product".into(),
+        [Op::FMax(..)] => "Maximum".into(),
+        [_] => "One operation".into(),
+        ref ops => format!("A chain of {} operations", ops.len()),
     }
 }
 

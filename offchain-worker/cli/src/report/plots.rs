@@ -9,6 +9,10 @@ use lockstep_graph::training::WINDOW;
 /// Steps to either side over which times are smoothed, at most.
 const REACH: usize = 12;
 
+/// The axis of times ends at so many times their median, since a few steps that the machine
+/// interrupted would hide the others.
+const CEILING: f64 = 3.0;
+
 /// Metrics, the learning rate, and the time of each step: whatever is known.
 pub(super) fn all(subject: &Subject, curves: &Curves) -> Vec<Picture> {
     let steps = subject.workload.spec.steps;
@@ -42,7 +46,7 @@ fn chart(title: &str, note: String, steps: usize, series: Vec<Series>) -> Chart 
         title: title.into(),
         note,
         steps: (1.0, steps as f64),
-        from_zero: true,
+        ceiling: None,
         series,
     }
 }
@@ -65,7 +69,7 @@ fn metric(subject: &Subject, curves: &Curves, k: usize) -> Option<(String, Chart
         if metric.averages() {
             let each = stepwise(&unaveraged(values));
             shown.push(series("each step", Ink::First, Style::Faint, each));
-            let mean = format!("mean of about {WINDOW} steps");
+            let mean = format!("running mean of {WINDOW} steps");
             shown.push(series(mean, Ink::First, Style::Line, stepwise(values)));
         } else {
             shown.push(series(
@@ -104,7 +108,7 @@ fn times(run: &Run) -> Chart {
     let each = stepwise(&all);
     let median = medians(&each, all.len()).first().map_or(0.0, |p| p.1);
     let note = format!(
-        "milliseconds, when run again on {}; median {}",
+        "milliseconds, when run again on {}; median {}, more than {CEILING} times that is cut off",
         run.engine,
         brief(median)
     );
@@ -114,5 +118,8 @@ fn times(run: &Run) -> Chart {
         series("each step", Ink::Second, Style::Faint, each),
         series("median of neighbours", Ink::Second, Style::Line, smooth),
     ];
-    chart("time per step", note, all.len(), shown)
+    Chart {
+        ceiling: Some(median * CEILING),
+        ..chart("time per step", note, all.len(), shown)
+    }
 }

@@ -75,8 +75,9 @@ impl Arcs {
                 scene.shape(self.arc(read, k));
             }
         }
+        let most = self.rows.iter().map(|row| row.share).fold(0.0, f64::max);
         for (k, row) in self.rows.iter().enumerate() {
-            write(&mut scene, row, self.at(k).1);
+            write(&mut scene, row, most, self.at(k).1);
         }
         scene
     }
@@ -98,7 +99,8 @@ impl Arcs {
     }
 }
 
-fn write(scene: &mut Scene, row: &Row, y: f32) {
+/// Writes a row. A bar for the part `most` of all work fills its column.
+fn write(scene: &mut Scene, row: &Row, most: f64, y: f32) {
     let base = y + 4.0;
     let hint = format!("{} {} {} {}", row.label, row.kind, row.shape, row.name);
     scene.shape(
@@ -108,8 +110,9 @@ fn write(scene: &mut Scene, row: &Row, y: f32) {
     );
     let label = Text::new((LABEL, base), 11.0, Ink::Faint, &row.label);
     scene.text(label.anchored(Anchor::End));
+    let kind_end = if row.shape.is_empty() { NAME } else { SHAPE };
     let columns = [
-        (KIND, SHAPE, &row.kind, Ink::Text),
+        (KIND, kind_end, &row.kind, Ink::Text),
         (SHAPE, NAME, &row.shape, Ink::Text),
         (NAME, BAR, &row.name, row.ink),
     ];
@@ -118,8 +121,8 @@ fn write(scene: &mut Scene, row: &Row, y: f32) {
             scene.text(Text::new((x, base), 11.5, ink, text).within(end - x - 8.0));
         }
     }
-    if row.share > 0.0 {
-        let width = (BAR_WIDTH * row.share as f32).max(0.8);
+    let width = BAR_WIDTH * (row.share / most.max(1e-9)) as f32;
+    if width >= 0.5 {
         let bar = Shape::rectangle((BAR, y - 4.0), width, 8.0).filled(row.ink, 0.75);
         scene.shape(bar.hint(format!("{:.1}% of the work", row.share * 100.0)));
     }

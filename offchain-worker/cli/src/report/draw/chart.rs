@@ -33,17 +33,15 @@ pub struct Chart {
     pub note: String,
     /// The first and the last step of the axis.
     pub steps: (f64, f64),
-    /// Whether the axis of values begins at 0 at the latest.
-    pub from_zero: bool,
+    /// Where the axis of values ends, whatever lies beyond.
+    pub ceiling: Option<f64>,
     /// What is shown, the last on top.
     pub series: Vec<Series>,
 }
 
-const SIZE: Point = (760.0, 300.0);
+const SIZE: Point = (900.0, 300.0);
 /// Room above, right, below and left of the plot.
 const ROOM: [f32; 4] = [58.0, 18.0, 40.0, 64.0];
-/// The share of the values that the axis leaves out at the upper end: a few outliers.
-const OUTLIERS: f64 = 0.005;
 
 impl Chart {
     /// The chart as a picture.
@@ -65,7 +63,8 @@ impl Chart {
 
     fn legend(&self, scene: &mut Scene) {
         let (mut x, y) = (ROOM[3], 40.0);
-        for series in &self.series {
+        let several = self.series.len() > 1;
+        for series in self.series.iter().filter(|s| several && !s.name.is_empty()) {
             let middle = y - 4.0;
             scene.shape(match series.style {
                 Style::Discs => disc((x + 8.0, middle), series.ink),
@@ -81,27 +80,23 @@ impl Chart {
         }
     }
 
-    /// The least and the greatest value to show.
+    /// The least and the greatest value to show; 0 is between them.
     fn values(&self) -> (f64, f64) {
         let all = self.series.iter().flat_map(|s| &s.points);
-        let mut values: Vec<f64> = all.map(|p| p.1).filter(|v| v.is_finite()).collect();
-        values.sort_by(f64::total_cmp);
-        let (Some(&low), Some(&last)) = (values.first(), values.last()) else {
-            return (0.0, 1.0);
-        };
-        let kept = ((values.len() as f64) * (1.0 - OUTLIERS)) as usize;
-        let high = values.get(kept).copied().unwrap_or(last);
-        let low = if self.from_zero { low.min(0.0) } else { low };
+        let values = || all.clone().map(|p| p.1).filter(|v| v.is_finite());
+        let low = values().fold(0.0, f64::min);
+        let high = values().fold(f64::NEG_INFINITY, f64::max);
+        let high = self.ceiling.map_or(high, |ceiling| high.min(ceiling));
         match high > low {
             true => (low, high),
-            false => (low - 0.5, low + 0.5),
+            false => (low, low + 1.0),
         }
     }
 }
 
 fn opacity(style: Style) -> f32 {
     match style {
-        Style::Faint => 0.35,
+        Style::Faint => 0.45,
         Style::Line | Style::Discs => 1.0,
     }
 }
@@ -192,6 +187,9 @@ fn whole(number: &f64) -> bool {
     number.fract() == 0.0
 }
 
+/// A part of the distance between two ticks that nobody sees.
+const UNSEEN: f64 = 1e-3;
+
 /// Round numbers that divide `low..=high` into about `count` parts, from the last at or below
 /// `low` to the first at or above `high`.
 pub fn ticks(low: f64, high: f64, count: u32) -> Vec<f64> {
@@ -205,7 +203,9 @@ pub fn ticks(low: f64, high: f64, count: u32) -> Vec<f64> {
         .map(|part| part * scale)
         .find(|part| *part >= raw * 0.999_999)
         .unwrap_or(10.0 * scale);
-    let (first, last) = ((low / part).floor() as i64, (high / part).ceil() as i64);
+    // What is beyond a tick by less than one sees does not need another.
+    let first = (low / part + UNSEEN).floor() as i64;
+    let last = (high / part - UNSEEN).ceil() as i64;
     // Products of whole numbers do not add up errors as sums would.
     (first..=last).map(|k| k as f64 * part).collect()
 }
@@ -293,13 +293,15 @@ mod tests {
         );
         for (low, high) in [(0.13, 2.31), (-3.0, 5.0), (1e-7, 3e-7), (0.0, 1e9)] {
             let ticks = ticks(low, high, 5);
+            let slack = (high - low) * UNSEEN;
             assert!(
-                ticks[0] <= low && *ticks.last().unwrap() >= high,
+                ticks[0] <= low + slack && *ticks.last().unwrap() >= high - slack,
                 "{ticks:?}"
             );
             assert!((3..=9).contains(&ticks.len()), "{ticks:?}");
         }
         assert_eq!(ticks(2.0, 2.0, 5), [2.0]);
+        assert_eq!(ticks(0.0, 1.000_001, 5).last(), Some(&1.0));
     }
 
     #[test]
@@ -337,7 +339,7 @@ mod tests {
             title: "loss".into(),
             note: String::new(),
             steps: (1.0, 1.0),
-            from_zero: true,
+            ceiling: None,
             series: vec![Series {
                 name: "diverged".into(),
                 ink: Ink::First,

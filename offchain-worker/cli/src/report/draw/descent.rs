@@ -1,7 +1,8 @@
 //! A dispute as a way down: in each file that was searched, the one entry under which the next
 //! file lies.
 
-use super::{Anchor, Ink, Scene, Shape, Text};
+use super::text::wrapped;
+use super::{Anchor, Ink, Scene, Shape, Text, Weight};
 
 /// A file that was searched.
 pub struct Level {
@@ -27,10 +28,10 @@ pub struct Descent {
     pub note: String,
     /// From the first file down.
     pub levels: Vec<Level>,
-    /// What is at the bottom, line by line, the first in bold.
+    /// What is at the bottom, the first text in bold.
     pub bottom: Vec<String>,
-    /// Whether the solver's claim was found wrong.
-    pub wrong: bool,
+    /// The colour of the bottom.
+    pub ink: Ink,
 }
 
 const WIDTH: f32 = 900.0;
@@ -45,12 +46,14 @@ const MARK: f32 = 6.0;
 /// So many entries are shown one by one.
 const SINGLE: u64 = 64;
 const BOTTOM_LINE: f32 = 19.0;
+const BOTTOM_SIZE: f32 = 13.0;
 
 impl Descent {
     /// The way down as a picture.
     pub fn scene(&self) -> Scene {
         let bottom = TOP + self.levels.len() as f32 * FALL;
-        let height = bottom + self.bottom.len() as f32 * BOTTOM_LINE + 46.0;
+        let lines = self.lines();
+        let height = bottom + lines.len() as f32 * BOTTOM_LINE + 46.0;
         let mut scene = Scene::new(WIDTH, height, format!("{}, {}", self.title, self.note));
         scene.text(Text::new((LEFT, 24.0), 16.0, Ink::Text, &self.title).strong());
         let note = Text::new((LEFT, 46.0), 12.0, Ink::Faint, &self.note);
@@ -60,22 +63,33 @@ impl Descent {
             level.fan(&mut scene, y);
             level.draw(&mut scene, y);
         }
-        self.end(&mut scene, bottom);
+        self.end(&mut scene, bottom, &lines);
         scene
     }
 
-    fn end(&self, scene: &mut Scene, y: f32) {
-        let height = self.bottom.len() as f32 * BOTTOM_LINE + 24.0;
-        let ink = if self.wrong { Ink::Wrong } else { Ink::Right };
-        let panel = || Shape::rectangle((LEFT, y), RIGHT - LEFT, height);
-        scene.shape(panel().filled(ink, 0.08).drawn(ink, 0.9, 1.4));
-        for (k, line) in self.bottom.iter().enumerate() {
-            let at = (LEFT + 16.0, y + 24.0 + k as f32 * BOTTOM_LINE);
-            let text = match k {
-                0 => Text::new(at, 13.5, ink, line).strong(),
-                _ => Text::new(at, 13.0, Ink::Text, line),
+    /// What is at the bottom in lines that fit, and whether each is in bold.
+    fn lines(&self) -> Vec<(String, Weight)> {
+        let lines = |(k, text): (usize, &String)| {
+            let weight = match k {
+                0 => Weight::Medium,
+                _ => Weight::Regular,
             };
-            scene.text(text.within(RIGHT - LEFT - 32.0));
+            let lines = wrapped(text, BOTTOM_SIZE, weight, RIGHT - LEFT - 32.0);
+            lines.into_iter().map(move |line| (line, weight))
+        };
+        self.bottom.iter().enumerate().flat_map(lines).collect()
+    }
+
+    fn end(&self, scene: &mut Scene, y: f32, lines: &[(String, Weight)]) {
+        let height = lines.len() as f32 * BOTTOM_LINE + 24.0;
+        let panel = || Shape::rectangle((LEFT, y), RIGHT - LEFT, height);
+        scene.shape(panel().filled(self.ink, 0.08).drawn(self.ink, 0.9, 1.4));
+        for (k, (line, weight)) in lines.iter().enumerate() {
+            let at = (LEFT + 16.0, y + 24.0 + k as f32 * BOTTOM_LINE);
+            scene.text(match weight {
+                Weight::Medium => Text::new(at, BOTTOM_SIZE, self.ink, line).strong(),
+                Weight::Regular => Text::new(at, BOTTOM_SIZE, Ink::Text, line),
+            });
         }
     }
 }

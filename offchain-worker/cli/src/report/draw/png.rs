@@ -8,22 +8,25 @@ use tiny_skia::{
 };
 use ttf_parser::OutlineBuilder;
 
-/// Pixels for each unit of a picture.
+/// Pixels each way for a unit of a picture, for sharp screens.
 const SCALE: f32 = 2.0;
+/// Pixels of a file, about, at most: large pictures have fewer for each unit.
+const PIXELS: f32 = 6e6;
 
 /// The picture as a file.
 ///
 /// # Errors
 /// When it is too large to be held in memory.
 pub fn encode(scene: &Scene) -> Result<Vec<u8>> {
-    let (width, height) = (scene.width * SCALE, scene.height * SCALE);
+    let scale = SCALE.min((PIXELS / (scene.width * scene.height)).sqrt());
+    let (width, height) = (scene.width * scale, scene.height * scale);
     let mut pixels = Pixmap::new(width.ceil() as u32, height.ceil() as u32)
         .context("the picture is too large")?;
     pixels.fill(colour(PAPER[0], 1.0));
     for item in &scene.items {
         match item {
-            Item::Shape(shape) => draw(&mut pixels, shape),
-            Item::Text(text) => write(&mut pixels, text),
+            Item::Shape(shape) => draw(&mut pixels, shape, scale),
+            Item::Text(text) => write(&mut pixels, text, scale),
         }
     }
     file(&pixels).context("cannot encode the picture")
@@ -35,6 +38,8 @@ fn file(pixels: &Pixmap) -> Result<Vec<u8>, png::EncodingError> {
     let mut encoder = png::Encoder::new(&mut file, pixels.width(), pixels.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_compression(png::Compression::High);
+    // Areas of one colour repeat as they are; differences of neighbours do not.
+    encoder.set_filter(png::Filter::NoFilter);
     let opaque = pixels.pixels().iter();
     let bytes: Vec<u8> = opaque
         .flat_map(|p| [p.red(), p.green(), p.blue()])
@@ -45,11 +50,11 @@ fn file(pixels: &Pixmap) -> Result<Vec<u8>, png::EncodingError> {
     Ok(file)
 }
 
-fn draw(pixels: &mut Pixmap, shape: &Shape) {
+fn draw(pixels: &mut Pixmap, shape: &Shape, scale: f32) {
     let Some(path) = outline(&shape.path) else {
         return;
     };
-    let scale = Transform::from_scale(SCALE, SCALE);
+    let scale = Transform::from_scale(scale, scale);
     if let Some((ink, opacity)) = shape.fill {
         pixels.fill_path(&path, &paint(ink, opacity), FillRule::Winding, scale, None);
     }
@@ -77,7 +82,7 @@ fn outline(verbs: &[Verb]) -> Option<Path> {
     builder.finish()
 }
 
-fn write(pixels: &mut Pixmap, text: &Text) {
+fn write(pixels: &mut Pixmap, text: &Text, scale: f32) {
     let face = face(text.weight);
     let unit = text.size / f32::from(face.units_per_em());
     let (x, y) = text.at;
@@ -91,7 +96,7 @@ fn write(pixels: &mut Pixmap, text: &Text) {
         face.outline_glyph(glyph, &mut letter);
         if let Some(path) = letter.0.finish() {
             // Fonts count upwards.
-            let place = Transform::from_row(unit, 0.0, 0.0, -unit, x, y).post_scale(SCALE, SCALE);
+            let place = Transform::from_row(unit, 0.0, 0.0, -unit, x, y).post_scale(scale, scale);
             let paint = paint(text.ink, 1.0);
             pixels.fill_path(&path, &paint, FillRule::Winding, place, None);
         }
@@ -139,6 +144,16 @@ impl OutlineBuilder for Letter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_picture_has_fewer_pixels_for_each_unit() {
+        let file = Scene::new(1000.0, 24_000.0, "tall").png().unwrap();
+        let reader = png::Decoder::new(std::io::Cursor::new(file))
+            .read_info()
+            .unwrap();
+        let info = reader.info();
+        assert_eq!((info.width, info.height), (500, 12_000));
+    }
 
     #[test]
     fn a_file_shows_shapes_and_letters_in_their_places() {

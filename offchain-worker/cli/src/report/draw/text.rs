@@ -11,13 +11,20 @@ pub enum Weight {
     Medium,
 }
 
-/// The font in a weight. It has the signs of ASCII and a few more; see `report/font`.
+impl Weight {
+    /// The font in this weight, a TrueType file. It has the signs of ASCII and a few more; see
+    /// `report/font`.
+    pub fn file(self) -> &'static [u8] {
+        match self {
+            Weight::Regular => include_bytes!("../font/Roboto-Regular.ttf"),
+            Weight::Medium => include_bytes!("../font/Roboto-Medium.ttf"),
+        }
+    }
+}
+
+/// The font in a weight.
 pub fn face(weight: Weight) -> Face<'static> {
-    let file: &[u8] = match weight {
-        Weight::Regular => include_bytes!("../font/Roboto-Regular.ttf"),
-        Weight::Medium => include_bytes!("../font/Roboto-Medium.ttf"),
-    };
-    Face::parse(file, 0).expect("the font in the binary is a font")
+    Face::parse(weight.file(), 0).expect("the font in the binary is a font")
 }
 
 /// The glyphs of a text in a font, each with its advance in units of the font. A sign that the
@@ -52,6 +59,22 @@ pub fn fitted(text: &str, size: f32, weight: Weight, room: f32) -> String {
     String::new()
 }
 
+/// The text in lines that are no wider than `room`, as long as no single word is.
+pub fn wrapped(text: &str, size: f32, weight: Weight, room: f32) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        if let Some(last) = lines.last_mut() {
+            let longer = format!("{last} {word}");
+            if width(&longer, size, weight) <= room {
+                *last = longer;
+                continue;
+            }
+        }
+        lines.push(word.to_owned());
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +87,17 @@ mod tests {
         assert!(width(&short, 12.0, Weight::Regular) <= 100.0);
         assert_eq!(fitted("brief", 12.0, Weight::Regular, 100.0), "brief");
         assert_eq!(fitted("none", 12.0, Weight::Regular, 1.0), "");
+    }
+
+    #[test]
+    fn a_long_text_is_broken_between_words() {
+        let text = "the contract executed the step itself and found another number";
+        let lines = wrapped(text, 12.0, Weight::Regular, 120.0);
+        assert!(lines.len() > 2);
+        assert_eq!(lines.join(" "), text);
+        assert!(lines
+            .iter()
+            .all(|l| width(l, 12.0, Weight::Regular) <= 120.0));
     }
 
     #[test]
