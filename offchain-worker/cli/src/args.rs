@@ -104,6 +104,9 @@ pub enum Command {
         /// Which task.
         task: TaskId,
     },
+    /// Write a page with pictures of a task: metrics, learning rate, time per step, its program,
+    /// and the way of each dispute down to one scalar step.
+    Report(ReportArgs),
     /// Look inside.
     #[command(subcommand)]
     Inspect(InspectCommand),
@@ -426,6 +429,21 @@ pub struct SampleArgs {
     /// Seed of the draws.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Arguments of `report`.
+#[derive(ClapArgs)]
+pub struct ReportArgs {
+    /// Which task.
+    #[arg(long)]
+    pub task: TaskId,
+    /// The page; the name of each picture's PNG file beside it begins in the same way.
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub output: PathBuf,
+    /// How long running the task again may take, which gives curves of every step. When it would
+    /// take longer, the curves are those of the published checkpoints.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time::parse)]
+    pub replay: Millis,
 }
 
 /// `lockstep inspect`.

@@ -13,12 +13,14 @@ mod goal;
 mod import;
 mod money;
 mod recipe;
+mod report;
 mod sampling;
 mod screen;
 mod service;
 mod settings;
 mod stop;
 mod time;
+mod wording;
 
 use clap::Parser;
 use std::process::ExitCode;

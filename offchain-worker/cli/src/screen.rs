@@ -85,18 +85,22 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar that begins with `label`.
+    /// A bar over steps that begins with `label`.
     pub fn new(label: impl Into<String>, quiet: bool) -> Progress {
+        Progress::over("steps", label, quiet)
+    }
+
+    /// A bar over something else that is counted.
+    pub fn over(what: &str, label: impl Into<String>, quiet: bool) -> Progress {
         let target = if quiet || !std::io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
             ProgressDrawTarget::stderr()
         };
         let bar = ProgressBar::with_draw_target(None, target);
-        let style = ProgressStyle::with_template(
-            "  {msg} {bar:32.cyan} {pos}/{len} steps, {per_sec}, {eta} left",
-        );
-        if let Ok(style) = style {
+        let template =
+            format!("  {{msg}} {{bar:32.cyan}} {{pos}}/{{len}} {what}, {{per_sec}}, {{eta}} left");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }
         Progress {

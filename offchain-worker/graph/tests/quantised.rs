@@ -220,7 +220,7 @@ fn blocks_of_zeros_subnormals_infinities_and_nans_have_defined_products() {
         for (k, x) in tensor.data.iter_mut().enumerate() {
             let row = k / columns;
             // Rows of one kind each, so that some blocks have nothing else; the last are random.
-            if row < numbers.len() && (k % columns + stream as usize) % (row + 1) == 0 {
+            if row < numbers.len() && (k % columns + stream as usize).is_multiple_of(row + 1) {
                 *x = numbers[row];
             } else if row < 5 {
                 *x = 0.0;

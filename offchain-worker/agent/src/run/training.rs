@@ -1,7 +1,7 @@
 //! Running a task from its genesis to its last checkpoint, a segment at a time.
 
 use super::fault::{Cheat, Fault};
-use super::workload::{load_state, save_state, state_file, Workload};
+use super::workload::{load_state, save_state, Workload};
 use super::{Device, Error};
 use crate::local::Local;
 use crate::store::Store;

@@ -4,11 +4,12 @@ use crate::args::InspectCommand;
 use crate::context::Context;
 use crate::recipe;
 use crate::screen::{bytes, count, print_json, Table};
+use crate::wording::shape;
 use anyhow::{Context as _, Result};
 use lockstep_agent::keys::address;
 use lockstep_agent::run::workload::Workload;
 use lockstep_engine::cpu::describe;
-use lockstep_protocol::program::{Dim, Fold, Node, Program};
+use lockstep_protocol::program::{Fold, Node, Program};
 use serde_json::{json, Value};
 use std::path::Path;
 
@@ -173,11 +174,4 @@ fn print_program(context: &Context, program: &Program, names: &[String]) -> Resu
         bytes(described.memory.state + described.memory.constants + described.memory.buffers)
     );
     Ok(())
-}
-
-fn shape(dims: &[Dim]) -> String {
-    dims.iter()
-        .map(|d| d.0.to_string())
-        .collect::<Vec<_>>()
-        .join("x")
 }

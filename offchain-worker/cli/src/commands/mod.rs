@@ -5,6 +5,7 @@ mod chain;
 mod inspect;
 mod keys;
 mod provenance;
+mod report;
 pub mod result;
 mod roles;
 mod sample;
@@ -47,6 +48,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Result(command) => result::run(&context, command),
         Command::Sample(args) => sample::run(&context, &args),
         Command::Provenance { task } => provenance::run(&context, task),
+        Command::Report(args) => report::run(&context, &args),
         Command::Inspect(command) => inspect::run(&context, command),
         Command::Chain(command) => chain::run(&context, command),
         Command::Bench(command) => bench::run(&context, command),

@@ -83,4 +83,19 @@ impl Home {
     pub fn submit(&self) {
         self.json(&["--as", "//Bob", "task", "submit", "mlp"]);
     }
+
+    /// Eve audits task `task` and the cheat, a command line, answers until its result no longer
+    /// stands.
+    pub fn convict(&self, task: &str, cheat: &[&str]) {
+        let status = || self.json(&["task", "show", task]).remove(0)["status"].clone();
+        assert_eq!(status(), "Committed");
+        let mut turns = 0;
+        while status() == "Committed" {
+            self.json(&["--as", "//Eve", "audit", "--once"]);
+            self.json(cheat);
+            turns += 1;
+            assert!(turns < 50, "the dispute does not end");
+        }
+        assert_eq!(status(), "Open", "the task is there for others");
+    }
 }

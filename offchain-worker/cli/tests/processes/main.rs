@@ -5,5 +5,6 @@ mod goals;
 mod home;
 #[cfg(unix)]
 mod kill;
+mod report;
 #[cfg(unix)]
 mod service;
