@@ -42,7 +42,7 @@ impl Forecast {
         let spec = &workload.spec;
         let effort = Effort::of(&workload.program);
         let tried = match device {
-            Device::Cpu(_) => TRIED,
+            Device::Fast(..) => TRIED,
             Device::Reference => TRIED_BY_REFERENCE,
         };
         let (tried_on, step) = if effort.operations <= tried {
@@ -50,6 +50,7 @@ impl Forecast {
             engine.load(&workload.genesis)?;
             let began = Instant::now();
             engine.step(0);
+            engine.wait();
             let first = began.elapsed();
             let step = match first > SHORT {
                 true => first.as_secs_f64(),
