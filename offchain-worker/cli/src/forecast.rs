@@ -50,6 +50,7 @@ impl Forecast {
             engine.load(&workload.genesis)?;
             let began = Instant::now();
             engine.step(0);
+            engine.wait();
             let first = began.elapsed();
             let step = match first > SHORT {
                 true => first.as_secs_f64(),

@@ -62,8 +62,12 @@ pub trait Engine: Send {
         self.state().into_iter().map(tree::hash).collect()
     }
 
-    /// Runs step number `step` (counted over the whole task) and advances the state.
+    /// Runs step number `step` (counted over the whole task) and advances the state. The work may
+    /// go on after the call, see [`Engine::wait`].
     fn step(&mut self, step: u32);
+
+    /// Waits until every step is done. Whatever gives bytes or hashes waits by itself.
+    fn wait(&self) {}
 
     /// Runs step number `step` and gives each node's bytes to `sink` in node order as soon as they
     /// exist, keeping only what later nodes read. The state stays as it was before the step.

@@ -138,7 +138,8 @@ fn step_seconds(engine: &mut Cuda<Gpu>) -> Result<f64, Box<dyn Error>> {
             engine.step(next);
             next += 1;
         }
-        engine.wait()
+        engine.wait();
+        Ok(())
     })?;
     Ok(together / TOGETHER as f64)
 }

@@ -333,6 +333,10 @@ impl Engine for Cheat {
         self.honest.hashes()
     }
 
+    fn wait(&self) {
+        self.honest.wait();
+    }
+
     fn step(&mut self, step: u32) {
         let Fault {
             level,

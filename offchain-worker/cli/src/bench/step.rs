@@ -85,6 +85,7 @@ pub fn step(engine: &mut dyn Engine, steps: u32, patience: Patience) -> f64 {
     let mut number = 0;
     let mut advance = || {
         engine.step(number % steps);
+        engine.wait();
         number += 1;
     };
     measure(patience, [&mut advance])[0].median

@@ -122,15 +122,6 @@ impl<D: Device> Cuda<D> {
         })
     }
 
-    /// Waits until every step that was asked for is done; a step itself returns as soon as it has
-    /// been handed to the device.
-    ///
-    /// # Errors
-    /// When the device failed.
-    pub fn wait(&self) -> Result<(), Error> {
-        self.device.synchronize()
-    }
-
     fn addresses(&self, arena: &D::Memory) -> Addresses {
         Addresses {
             state: self.states[self.current].address(),
@@ -355,6 +346,10 @@ impl<D: Device> Engine for Cuda<D> {
 
     fn step(&mut self, step: u32) {
         running(self.try_step(step));
+    }
+
+    fn wait(&self) {
+        running(self.device.synchronize());
     }
 
     fn trace(&mut self, step: u32, sink: &mut dyn FnMut(u32, &[u8])) {

@@ -219,6 +219,7 @@ impl Nvrtc {
             "--prec-div=true",
             "--prec-sqrt=true",
             "--std=c++17",
+            "--disable-warnings",
         ]
         .map(|option| CString::new(option).expect("an option has no zero byte"));
         let pointers = options.each_ref().map(|option| option.as_ptr());

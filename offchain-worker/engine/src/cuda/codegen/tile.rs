@@ -39,6 +39,8 @@ struct Shape {
     down: u64,
     across: u64,
     steps: u64,
+    /// Blocks that a multiprocessor is to hold at a time, which bounds a thread's registers.
+    resident: u64,
 }
 
 /// From the one with the most work for each operand that is loaded to the one with the least waste.
@@ -47,21 +49,25 @@ const SHAPES: [Shape; 4] = [
         down: 8,
         across: 8,
         steps: 16,
+        resident: 2,
     },
     Shape {
         down: 4,
         across: 4,
         steps: 16,
+        resident: 4,
     },
     Shape {
         down: 2,
         across: 4,
         steps: 32,
+        resident: 3,
     },
     Shape {
         down: 2,
         across: 2,
         steps: 32,
+        resident: 4,
     },
 ];
 
@@ -210,10 +216,11 @@ impl<'a> Contraction<'a> {
             down,
             across,
             steps,
+            resident,
         } = self.shape();
         let _ = write!(
             text,
-            "extern \"C\" __global__ void __launch_bounds__({THREADS}) {entry}({parameters}) {{\n    \
+            "extern \"C\" __global__ void __launch_bounds__({THREADS}, {resident}) {entry}({parameters}) {{\n    \
                  tile<{entry}_t, {down}, {across}, {steps}>(out, {start}, {a}, {b});\n}}\n\n"
         );
         text
