@@ -42,7 +42,7 @@ impl Forecast {
         let spec = &workload.spec;
         let effort = Effort::of(&workload.program);
         let tried = match device {
-            Device::Cpu(_) => TRIED,
+            Device::Fast(..) => TRIED,
             Device::Reference => TRIED_BY_REFERENCE,
         };
         let (tried_on, step) = if effort.operations <= tried {
