@@ -152,6 +152,7 @@ impl History {
                 attempt,
                 commitment,
                 window_end,
+                metric,
                 artifacts,
                 ..
             } => {
@@ -161,13 +162,19 @@ impl History {
                 }
                 self.mark(attempt, "committed");
                 let open = time::show(window_end.saturating_sub(at.time));
-                format!("attempt {attempt}: a result is committed, open to challenge for {open}")
+                let proven = metric.map(f32::from_bits);
+                let proven = proven.map_or(String::new(), |x| format!(", metric {x} proven"));
+                format!(
+                    "attempt {attempt}: a result is committed{proven}, open to challenge for {open}"
+                )
             }
-            Escrowed::Settled { attempt, price, .. } => {
+            Escrowed::Settled {
+                attempt, earned, ..
+            } => {
                 self.mark(attempt, "settled");
                 format!(
                     "attempt {attempt}: settled, {} to the solver",
-                    money::show(price)
+                    money::show(earned)
                 )
             }
             Escrowed::Missed {
