@@ -76,8 +76,22 @@ impl Metric {
 
     /// Whether it is a running mean of what each step had.
     pub fn averages(&self) -> bool {
+        self.is_one_of(&[metric::LOSS, metric::ACCURACY])
+    }
+
+    /// Whether it is the result of an evaluation at the end of the training.
+    pub fn tests(&self) -> bool {
+        self.is_one_of(&[metric::TEST_LOSS, metric::TEST_ACCURACY])
+    }
+
+    /// Whether it adds up for another metric's sake.
+    pub fn counts(&self) -> bool {
+        self.is_one_of(&[metric::LOSS_SUM, metric::CORRECT, metric::SEEN])
+    }
+
+    fn is_one_of(&self, names: &[&str]) -> bool {
         let full = format!("metric.{}", self.name);
-        [metric::LOSS, metric::ACCURACY].contains(&full.as_str())
+        names.contains(&full.as_str())
     }
 }
 

@@ -1,10 +1,12 @@
 //! A task in words and numbers.
 
 use super::{history, Subject};
+use crate::goal::Shown;
 use crate::money;
 use crate::screen::{bytes, count};
 use lockstep_agent::keys::address;
 use lockstep_interface::escrow::TaskRecord;
+use lockstep_interface::Terms;
 use lockstep_protocol::program::Node;
 use std::time::Duration;
 
@@ -28,14 +30,7 @@ impl Subject<'_> {
             .collect();
         let mut facts = vec![
             ("submitter", address(&record.submitter)),
-            (
-                "reward",
-                format!(
-                    "{} to {}",
-                    money::show(terms.reward_floor),
-                    money::show(terms.reward_ceiling)
-                ),
-            ),
+            ("reward", reward(terms)),
             (
                 "stake and bond",
                 format!(
@@ -55,6 +50,10 @@ impl Subject<'_> {
             ),
             ("data", records.join(", ")),
         ];
+        if let Some(goal) = terms.goal {
+            let slots = self.names.as_deref().unwrap_or_default();
+            facts.push(("goal", Shown { goal, slots }.to_string()));
+        }
         if let Some(parameters) = self.parameters() {
             facts.push(("parameters", count(parameters)));
         }
@@ -139,5 +138,14 @@ impl Subject<'_> {
                 .map(|(_, node)| node.len())
                 .sum(),
         )
+    }
+}
+
+/// The price in the beginning, and the highest when it rises.
+fn reward(terms: &Terms) -> String {
+    let (floor, ceiling) = (terms.reward_floor, terms.reward_ceiling);
+    match floor == ceiling {
+        true => money::show(floor),
+        false => format!("{} to {}", money::show(floor), money::show(ceiling)),
     }
 }

@@ -152,6 +152,7 @@ impl History {
                 attempt,
                 commitment,
                 window_end,
+                metric,
                 artifacts,
                 ..
             } => {
@@ -161,7 +162,11 @@ impl History {
                 }
                 self.mark(attempt, "committed");
                 let open = time::show(window_end.saturating_sub(at.time));
-                format!("attempt {attempt}: a result is committed, open to challenge for {open}")
+                let proven = metric.map(f32::from_bits);
+                let proven = proven.map_or(String::new(), |x| format!(", metric {x} proven"));
+                format!(
+                    "attempt {attempt}: a result is committed{proven}, open to challenge for {open}"
+                )
             }
             Escrowed::Settled {
                 attempt, earned, ..

@@ -18,6 +18,7 @@ use crate::screen::Progress;
 use crate::time;
 use anyhow::{Context as _, Result};
 use curves::{Checkpoint, Metric, Run};
+use draw::chart::brief;
 use draw::Scene;
 use history::History;
 use lockstep_agent::run::workload::Workload;
@@ -214,7 +215,8 @@ impl<'a> Subject<'a> {
         let attempt = self.history.latest_result().map(|attempt| attempt.number);
         let mut words = vec![match (&curves.run, attempt) {
             (Ok(run), _) => format!(
-                "Every step was run again from the genesis for this page, on {}.",
+                "Every step was run again from the genesis, by the machine that wrote this page, \
+                 on {}.",
                 run.engine
             ),
             (Err(why), Some(_)) => format!(
@@ -238,9 +240,30 @@ impl<'a> Subject<'a> {
                 ),
             });
         }
+        words.extend(self.tested(curves));
         if attempt.is_some() && curves.published.is_empty() {
             words.push("The solver's checkpoint trace is not in a store that can be read.".into());
         }
         words
+    }
+
+    /// What an evaluation at the end of the task found, in words.
+    fn tested(&self, curves: &Curves) -> Option<String> {
+        let last = |k: usize| match &curves.run {
+            Ok(run) => run.values[k].last().copied(),
+            Err(_) => curves.published.last()?.values[k],
+        };
+        let found: Vec<String> = (0..self.metrics.len())
+            .filter(|k| self.metrics[*k].tests())
+            .filter_map(|k| Some(format!("{} {}", self.metrics[k].name, brief(last(k)?))))
+            .collect();
+        let whose = match curves.run {
+            Ok(_) => "this run",
+            Err(_) => "the committed result",
+        };
+        (!found.is_empty()).then(|| {
+            let found = found.join(", ");
+            format!("At its end {whose} was evaluated on held-out records: {found}.")
+        })
     }
 }

@@ -87,7 +87,7 @@ fn dispute(told: &Told) -> Markup {
         @for note in &told.notes { p.note { (note) } }
         @if !told.moves.is_empty() {
             details {
-                summary { (told.moves.len()) " moves" }
+                summary { "The moves in the chain's events: " (told.moves.len()) }
                 (table(&["move", "by", "what", "bytes"], &told.moves))
             }
         }

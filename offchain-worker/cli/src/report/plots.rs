@@ -16,7 +16,9 @@ const CEILING: f64 = 3.0;
 /// Metrics, the learning rate, and the time of each step: whatever is known.
 pub(super) fn all(subject: &Subject, curves: &Curves) -> Vec<Picture> {
     let steps = subject.workload.spec.steps;
+    let changes = |k: &usize| !subject.metrics[*k].tests() && !subject.metrics[*k].counts();
     let mut charts: Vec<(String, Chart)> = (0..subject.metrics.len())
+        .filter(changes)
         .filter_map(|k| metric(subject, curves, k))
         .collect();
     let workload = &subject.workload;
