@@ -10,6 +10,7 @@ use crate::{
         form::{out, red, sum},
         Kernel, Operand,
     },
+    quantised::Precision,
     scalar::{apply, Expr, Scalar},
 };
 use lockstep_protocol::program::{var, Dtype, Form, Guard};
@@ -232,10 +233,6 @@ impl Graph {
     /// # Panics
     /// When the shapes do not fit.
     pub fn linear(&mut self, x: Value, weight: Value, bias: Option<Value>) -> Value {
-        let y = self.matmul(x, weight);
-        match bias {
-            Some(bias) => self.add(y, bias),
-            None => y,
-        }
+        self.linear_in(Precision::Float32, x, weight, bias)
     }
 }

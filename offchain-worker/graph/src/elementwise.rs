@@ -270,6 +270,7 @@ impl Graph {
             Scalar::Eq
             | Scalar::Lt
             | Scalar::IntAdd
+            | Scalar::IntMul
             | Scalar::Or
             | Scalar::Same
             | Scalar::LtU

@@ -44,7 +44,8 @@ impl Graph {
 
 impl Model {
     /// A linear layer whose `<name>.weight` and `<name>.bias` are constants, with the parameters
-    /// `<name>.lora.down`, shape `[in, rank]`, and `<name>.lora.up`, shape `[rank, out]`.
+    /// `<name>.lora.down`, shape `[in, rank]`, and `<name>.lora.up`, shape `[rank, out]`. It
+    /// multiplies by the constants in the model's precision, by the parameters in f32.
     ///
     /// # Panics
     /// When `x` is a scalar.
@@ -60,7 +61,7 @@ impl Model {
         let inputs = inputs.expect("a linear layer needs an axis");
         let weight = self.frozen(&format!("{name}.weight"), &[inputs, outputs], initial);
         let bias = self.frozen(&format!("{name}.bias"), &[outputs], &Initial::Zeros);
-        let y = self.graph.linear(x, weight, Some(bias));
+        let y = self.graph.linear_in(self.precision, x, weight, Some(bias));
         let (down, up) = (Initial::kaiming(inputs), Initial::Zeros);
         let down = self.parameter(&format!("{name}.lora.down"), &[inputs, lora.rank], &down);
         let up = self.parameter(&format!("{name}.lora.up"), &[lora.rank, outputs], &up);

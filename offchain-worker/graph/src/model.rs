@@ -5,6 +5,7 @@ use crate::{
     held_out::HeldOut,
     initial::Initial,
     pattern::Pattern,
+    quantised::Precision,
 };
 use lockstep_protocol::program::Dtype;
 use std::{collections::BTreeMap, rc::Rc};
@@ -64,6 +65,9 @@ pub struct Model {
     pub graph: Graph,
     /// The task's seed.
     pub seed: u64,
+    /// In which numbers the linear layers that are declared from now on multiply, those of
+    /// attention included.
+    pub precision: Precision,
     mode: Mode,
     parameters: Vec<Parameter>,
     freezing: Vec<Pattern>,
@@ -80,6 +84,7 @@ impl Model {
         Model {
             graph: Graph::new(),
             seed,
+            precision: Precision::default(),
             mode: Mode::Training,
             parameters: vec![],
             freezing: vec![],
@@ -265,7 +270,8 @@ impl Model {
         self.given(name, shape).unwrap_or_else(drawn)
     }
 
-    /// A linear layer with parameters `<name>.weight`, shape `[in, out]`, and `<name>.bias`.
+    /// A linear layer with parameters `<name>.weight`, shape `[in, out]`, and `<name>.bias`. It
+    /// multiplies in the model's precision.
     ///
     /// # Panics
     /// When `x` is a scalar.
@@ -277,7 +283,7 @@ impl Model {
             .expect("a linear layer needs an axis");
         let weight = self.parameter(&format!("{name}.weight"), &[inputs, outputs], initial);
         let bias = self.parameter(&format!("{name}.bias"), &[outputs], &Initial::Zeros);
-        self.graph.linear(x, weight, Some(bias))
+        self.graph.linear_in(self.precision, x, weight, Some(bias))
     }
 
     /// A layer norm over the last axis with parameters `<name>.gain` and `<name>.bias`.

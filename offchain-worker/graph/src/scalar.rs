@@ -50,6 +50,8 @@ pub(crate) enum Scalar {
     Lt,
     /// `a + b` of integers, wrapping.
     IntAdd,
+    /// `a * b` of integers, wrapping.
+    IntMul,
     /// The bits of a or b.
     Or,
     /// 1 where two words are the same, else 0.
@@ -76,6 +78,7 @@ impl Scalar {
             Scalar::Same => true,
             Scalar::Select => !float(&types[0]) && types[1] == types[2],
             Scalar::IntAdd
+            | Scalar::IntMul
             | Scalar::Or
             | Scalar::LtU
             | Scalar::MinU
@@ -92,6 +95,7 @@ impl Scalar {
             Scalar::Eq
             | Scalar::Lt
             | Scalar::IntAdd
+            | Scalar::IntMul
             | Scalar::Or
             | Scalar::Same
             | Scalar::LtU

@@ -315,6 +315,17 @@ impl Domain {
         }
     }
 
+    /// The elements of a tensor whose dimensions are those of the reduction and then those of the
+    /// output, row-major; its output part is not merged.
+    pub fn whole(&self) -> Place {
+        let mut side = row_major(&[&self.red[..], &self.out[..]].concat());
+        let mut place = self.nowhere();
+        place.out.units = side.units.split_off(self.red.len());
+        place.red.units = side.units;
+        place.red.merge();
+        place
+    }
+
     /// A form over this domain, as an offset without conditions; its output part is not merged.
     pub fn form(&self, form: &Form) -> Place {
         let mut place = self.nowhere();

@@ -38,7 +38,8 @@ pub struct NodeCost {
     pub reduction: u64,
     /// Floating-point operations, a fused multiply-add counted as two.
     pub flops: u64,
-    /// Evaluations of the body: elements times reduction. Steps that a guard skips count.
+    /// Evaluations of the body: elements times reduction. Steps that a guard skips count, and so
+    /// do those of a node that is computed along the way.
     pub steps: u64,
     /// Bytes of its value.
     pub bytes: u64,
@@ -93,12 +94,13 @@ pub fn describe(program: &Program) -> Description {
 
 fn cost(program: &Program, n: usize, simd: Simd, runs: bool) -> NodeCost {
     let node = &program.nodes[n];
-    let (kernel, steps) = match node {
-        Node::Source(source) => (source_name(source), 0),
+    let (kernel, steps, along) = match node {
+        Node::Source(source) => (source_name(source), 0, 0),
         _ => {
             let kernel = Kernel::new(program, node, simd);
             let name = kernel.as_ref().map_or("none", Kernel::name);
-            (name, node.len() * node.reduction())
+            let along = kernel.as_ref().map_or(0, Kernel::along);
+            (name, node.len() * node.reduction(), along)
         }
     };
     let mut read: Vec<u32> = node.accesses().map(|access| access.node).collect();
@@ -112,7 +114,7 @@ fn cost(program: &Program, n: usize, simd: Simd, runs: bool) -> NodeCost {
         dtype: dtype_name(node.dtype()),
         reduction: node.reduction(),
         flops: flops(node) * steps,
-        steps,
+        steps: steps + along,
         bytes: node.bytes(),
         traffic: node.bytes() + operands.sum::<u64>(),
         runs,

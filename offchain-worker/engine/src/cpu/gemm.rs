@@ -6,7 +6,7 @@
 
 pub mod micro;
 pub mod pack;
-mod transpose;
+pub mod transpose;
 
 use super::affine::Side;
 use super::buffer::{view_mut, Buffer};

@@ -2,6 +2,7 @@
 
 use super::block::Block;
 use super::contraction::Contraction;
+use super::integer::{IntegerProduct, ScaledProduct};
 use super::memory::Values;
 use super::simd::Simd;
 use super::workers::Team;
@@ -11,6 +12,10 @@ use lockstep_protocol::program::{Node, Program, Source};
 pub enum Kernel {
     /// As a sum of products, by packing and micro-kernels.
     Contraction(Box<Contraction>),
+    /// As a sum of products of bytes, by packing and micro-kernels.
+    Integer(Box<IntegerProduct>),
+    /// As a quantised product, together with the sums of products of bytes that it scales.
+    Scaled(Box<ScaledProduct>),
     /// By the block interpreter.
     Block(Box<Block>),
 }
@@ -19,22 +24,37 @@ impl Kernel {
     /// Chooses a kernel; `None` for a source.
     pub fn new(program: &Program, node: &Node, simd: Simd) -> Option<Kernel> {
         let payload = |n: u32| from_outside(&program.nodes[n as usize]);
-        let contraction = match node {
+        let product = match node {
             Node::Source(_) => return None,
             Node::Map(_) => None,
-            Node::Fold(fold) => Contraction::recognise(fold, simd, payload),
+            Node::Fold(fold) => {
+                let floats = Contraction::recognise(fold, simd, payload);
+                let floats = floats.map(|product| Kernel::Contraction(Box::new(product)));
+                let integers = || IntegerProduct::recognise(fold, simd);
+                let scaled = || ScaledProduct::recognise(program, fold, simd, payload);
+                floats
+                    .or_else(|| Some(Kernel::Integer(Box::new(integers()?))))
+                    .or_else(|| Some(Kernel::Scaled(Box::new(scaled()?))))
+            }
         };
-        Some(match contraction {
-            Some(contraction) => Kernel::Contraction(Box::new(contraction)),
-            None => Kernel::Block(Box::new(Block::new(node, simd, payload))),
-        })
+        Some(product.unwrap_or_else(|| Kernel::Block(Box::new(Block::new(node, simd, payload)))))
     }
 
     /// What the kernel is called in a plan.
     pub fn name(&self) -> &'static str {
         match self {
             Kernel::Contraction(_) => "contraction",
+            Kernel::Integer(_) => "integer contraction",
+            Kernel::Scaled(_) => "quantised contraction",
             Kernel::Block(block) => block.name(),
+        }
+    }
+
+    /// Evaluations of the body of another node that is computed along the way.
+    pub fn along(&self) -> u64 {
+        match self {
+            Kernel::Scaled(product) => product.terms(),
+            _ => 0,
         }
     }
 
@@ -42,6 +62,8 @@ impl Kernel {
     pub fn divisible(&self, grain: u64) -> bool {
         match self {
             Kernel::Contraction(contraction) => contraction.divisible(grain),
+            Kernel::Integer(product) => product.divisible(grain),
+            Kernel::Scaled(product) => product.divisible(grain),
             Kernel::Block(block) => block.divisible(grain),
         }
     }
@@ -50,8 +72,23 @@ impl Kernel {
     pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         match self {
             Kernel::Contraction(contraction) => contraction.run(values, team, out),
+            Kernel::Integer(product) => product.run(values, team, out),
+            Kernel::Scaled(product) => product.run(values, team, out),
             Kernel::Block(block) => block.run(values, team, out),
         }
+    }
+}
+
+/// The nodes whose values the kernel of a node reads.
+pub fn reads(program: &Program, node: &Node) -> Vec<u32> {
+    let payload = |n: u32| from_outside(&program.nodes[n as usize]);
+    let scaled = match node {
+        Node::Fold(fold) => ScaledProduct::recognise(program, fold, Simd::Baseline, payload),
+        _ => None,
+    };
+    match scaled {
+        Some(scaled) => scaled.reads().collect(),
+        None => node.accesses().map(|access| access.node).collect(),
     }
 }
 

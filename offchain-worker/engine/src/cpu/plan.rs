@@ -1,5 +1,6 @@
 //! Which nodes run, and in which buffer each one's value lies.
 
+use super::kernel::reads;
 use lockstep_protocol::program::{Node, Program, Source};
 
 /// What a run of the program is for.
@@ -122,8 +123,8 @@ fn last_uses(program: &Program, goal: Goal) -> Vec<Option<usize>> {
     }
     for (n, node) in program.nodes.iter().enumerate().rev() {
         if last[n].is_some() {
-            for access in node.accesses() {
-                let read = &mut last[access.node as usize];
+            for read in reads(program, node) {
+                let read = &mut last[read as usize];
                 *read = (*read).max(Some(n));
             }
         }

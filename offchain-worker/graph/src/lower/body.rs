@@ -132,6 +132,7 @@ fn function(b: &mut BodyBuilder, scalar: Scalar, x: &[Val]) -> Val {
         Scalar::Eq => b.feq(x[0], x[1]),
         Scalar::Lt => b.flt(x[0], x[1]),
         Scalar::IntAdd => b.iadd(x[0], x[1]),
+        Scalar::IntMul => b.imul(x[0], x[1]),
         Scalar::Or => b.or(x[0], x[1]),
         Scalar::Same => b.ieq(x[0], x[1]),
         Scalar::LtU => b.ilt_u(x[0], x[1]),

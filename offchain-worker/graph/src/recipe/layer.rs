@@ -3,7 +3,7 @@
 use super::error::{refuse, Error};
 use crate::{
     attention::Attention, conv::Conv2d, graph::Value, initial::Initial, lora::Lora, model::Model,
-    pool::Pool2d,
+    pool::Pool2d, quantised::Precision,
 };
 use lockstep_protocol::program::{limits, Dtype};
 use serde::Deserialize;
@@ -24,6 +24,8 @@ pub enum Layer {
         frozen: bool,
         /// The weights stay as they begin, and this is trained beside them.
         lora: Option<Lora>,
+        /// In which numbers it multiplies; the recipe's unless given.
+        precision: Option<Precision>,
     },
     /// A convolution of images `[height, width, channels]`, plus a bias.
     Conv2d {
@@ -106,6 +108,8 @@ pub enum Layer {
         dropout: f32,
         /// Its four matrices stay as they begin, and this is trained beside each.
         lora: Option<Lora>,
+        /// In which numbers its linear layers multiply; the recipe's unless given.
+        precision: Option<Precision>,
     },
     /// A logit for every row of the embedding that is the first layer: the product with that row
     /// (tied weights).
@@ -249,10 +253,11 @@ impl Layer {
                 initial,
                 frozen,
                 lora,
-            } => match lora {
+                precision,
+            } => within(model, *precision, |model| match lora {
                 Some(lora) => site.low_rank(model, x, *outputs, *initial, *lora),
                 None => site.linear(model, x, *outputs, *initial, *frozen),
-            },
+            }),
             Layer::Conv2d { .. } => self.conv(&site, model, x),
             Layer::MaxPool {
                 size,
@@ -314,6 +319,7 @@ impl Layer {
                 causal,
                 dropout,
                 lora,
+                precision,
             } => {
                 let attention = Attention {
                     heads: *heads,
@@ -321,7 +327,9 @@ impl Layer {
                     dropout: *dropout,
                     lora: *lora,
                 };
-                site.attention(model, x, attention)
+                within(model, *precision, |model| {
+                    site.attention(model, x, attention)
+                })
             }
             Layer::Unembedding {} => site.unembedding(model, x),
             Layer::Residual { layers } => {
@@ -421,6 +429,19 @@ impl Layer {
     }
 }
 
+/// What `build` makes of a model whose linear layers multiply in `precision`, if that is given.
+fn within<T>(
+    model: &mut Model,
+    precision: Option<Precision>,
+    build: impl FnOnce(&mut Model) -> T,
+) -> T {
+    let whole = model.precision;
+    model.precision = precision.unwrap_or(whole);
+    let built = build(model);
+    model.precision = whole;
+    built
+}
+
 /// The table of an embedding that is the first layer.
 const TABLE: &str = "0.embedding.table";
 
@@ -505,7 +526,8 @@ impl Site {
         let initial = initial.initial(inputs, outputs);
         let weight = self.weight(model, "weight", &[inputs, outputs], &initial, frozen);
         let bias = self.weight(model, "bias", &[outputs], &Initial::Zeros, frozen);
-        Ok(model.graph.linear(x, weight, Some(bias)))
+        let precision = model.precision;
+        Ok(model.graph.linear_in(precision, x, weight, Some(bias)))
     }
 
     fn sequence(&self) -> Result<[usize; 2], Error> {

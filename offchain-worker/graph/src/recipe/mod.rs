@@ -34,6 +34,7 @@ use crate::{
     held_out::HeldOut,
     model::Model,
     pattern::Pattern,
+    quantised::Precision,
     training::{Objective, Training},
 };
 use body::Body;
@@ -56,6 +57,9 @@ pub struct Recipe {
     pub model: Option<PathBuf>,
     /// A `.safetensors` or `.npz` file of what weights begin with, by their names.
     pub weights: Option<PathBuf>,
+    /// In which numbers linear layers multiply that say nothing of their own.
+    #[serde(default)]
+    pub precision: Precision,
     /// The layers, from the input to the output.
     #[serde(rename = "layer", default)]
     layers: Vec<toml::Table>,
@@ -221,6 +225,7 @@ impl Recipe {
 
     /// The model before its first layer.
     fn start(&self, mut model: Model) -> Model {
+        model.precision = self.precision;
         let frozen = self.groups.iter().filter(|group| group.frozen);
         let names: Vec<Pattern> = frozen.flat_map(Group::patterns).collect();
         model.freeze(&names);

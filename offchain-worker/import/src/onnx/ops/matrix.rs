@@ -7,6 +7,7 @@ use crate::onnx::{
     error::{refuse, Reason},
     operand::Operand,
 };
+use lockstep_graph::Precision;
 use lockstep_protocol::program::limits;
 
 /// An operand's elements in another shape, as a value of floats.
@@ -50,7 +51,8 @@ pub(super) fn matmul(builder: &mut Builder, call: &Call) -> Outcome {
         };
         let a = shaped(builder, a, &flat)?;
         let b = shaped(builder, b, &right)?;
-        let y = builder.graph().matmul(a, b);
+        let precision = builder.model.precision;
+        let y = builder.graph().linear_in(precision, a, b, None);
         builder.graph().reshape(y, &shape)
     } else {
         let a = builder.reshape(a, &left)?;
@@ -86,11 +88,21 @@ pub(super) fn gemm(builder: &mut Builder, call: &Call) -> Outcome {
         refuse!("matrices of shapes {left:?} and {right:?} do not fit");
     }
     let shape = [rows, columns];
-    let names_a = if transposed_a { "km" } else { "mk" };
-    let names_b = if transposed_b { "nk" } else { "kn" };
     let (a, b) = (builder.float(a)?, builder.float(b)?);
+    let precision = builder.model.precision;
     let graph = builder.graph();
-    let product = graph.einsum(&format!("{names_a},{names_b}->mn"), a, b);
+    let product = match precision {
+        Precision::Float32 => {
+            let names_a = if transposed_a { "km" } else { "mk" };
+            let names_b = if transposed_b { "nk" } else { "kn" };
+            graph.einsum(&format!("{names_a},{names_b}->mn"), a, b)
+        }
+        Precision::Int8 => {
+            let a = if transposed_a { graph.transpose(a) } else { a };
+            let b = if transposed_b { graph.transpose(b) } else { b };
+            graph.matmul_int8(a, b)
+        }
+    };
     let product = graph.scale(product, call.float("alpha", 1.0));
     let Some(bias) = call.optional(2) else {
         return Ok(vec![Operand::float(product)]);
