@@ -24,6 +24,7 @@ mod gather;
 mod gemm;
 mod integer;
 mod kernel;
+mod magnitude;
 mod memory;
 mod order;
 mod plan;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use lockstep_graph::{Built, Field, Kind, Model, Objective, Optimizer, Training, Value};
+use lockstep_graph::{Built, Field, Kind, Model, Objective, Optimizer, Precision, Training, Value};
 use lockstep_import::{Element, Extent, Onnx, Options};
 use lockstep_protocol::program::{Dtype, Node, Source};
 use std::{collections::BTreeMap, path::Path};
@@ -294,4 +294,30 @@ fn the_same_file_always_builds_the_same_program() {
         train(built.unwrap()).program.root()
     };
     assert_eq!(root(), root());
+}
+
+#[test]
+fn products_with_one_matrix_follow_the_precision_of_the_model() {
+    // A linear layer as PyTorch writes it, its weight transposed, and a product of a stack.
+    let mut file = Graph::new();
+    file.input("x", 1, &[2, 3, 5]);
+    file.integers("rows", &[6, 5]);
+    file.floats("first", &[4, 5], &[0.5; 20]);
+    file.floats("second", &[5, 7], &[0.25; 35]);
+    file.node("MatMul", &["x", "second"], "stack", &[]);
+    file.node("Reshape", &["x", "rows"], "flat", &[]);
+    file.node("Gemm", &["flat", "first"], "rows_of_four", &[("transB", 1)]);
+    file.node("ReduceMean", &["rows_of_four"], "mean", &[]);
+    file.node("Add", &["stack", "mean"], "y", &[]);
+    let onnx = Onnx::decode(&file.file()).unwrap();
+    let integer_folds = |precision| {
+        let mut model = Model::training(1);
+        model.precision = precision;
+        let built = train(build(&onnx, model, &[2, 3, 5], &Options::default()).unwrap());
+        let sums = |node: &&Node| matches!(node, Node::Fold(_)) && node.dtype() == Dtype::I32;
+        built.program.nodes.iter().filter(sums).count()
+    };
+    assert_eq!(integer_folds(Precision::Float32), 0);
+    // Each layer's output and the gradient of its weights.
+    assert_eq!(integer_folds(Precision::Int8), 4);
 }

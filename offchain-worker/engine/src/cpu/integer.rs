@@ -100,13 +100,23 @@ impl Finish for Store<'_> {
     fn finish(&self, done: Done<'_>) {
         let batch = self.product.batch_layout.point(done.part.batch).offset as usize;
         let [rows, cols] = done.offsets;
+        let add = |to: &mut u32, sum: &i32| {
+            let before = if done.part.first { self.start } else { *to };
+            *to = before.wrapping_add(*sum as u32);
+        };
         for (row, sums) in rows.iter().zip(done.sums.0.chunks_exact(MAX_COLS)) {
-            for (col, sum) in cols.iter().zip(sums) {
-                // SAFETY: rows, columns and batches together are all output dimensions, so each of
-                // these offsets is one element of the output, which is this tile's alone.
-                let to = unsafe { &mut *self.out.add(batch + row + col) };
-                let before = if done.part.first { self.start } else { *to };
-                *to = before.wrapping_add(*sum as u32);
+            // SAFETY: rows, columns and batches together are all output dimensions, so each of
+            // these offsets is one element of the output, which is this tile's alone.
+            unsafe {
+                let to = self.out.add(batch + row);
+                if done.adjacent {
+                    let to = std::slice::from_raw_parts_mut(to.add(cols[0]), cols.len());
+                    to.iter_mut().zip(sums).for_each(|(to, sum)| add(to, sum));
+                    continue;
+                }
+                for (col, sum) in cols.iter().zip(sums) {
+                    add(&mut *to.add(*col), sum);
+                }
             }
         }
     }

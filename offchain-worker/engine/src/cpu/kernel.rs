@@ -3,6 +3,7 @@
 use super::block::Block;
 use super::contraction::Contraction;
 use super::integer::{IntegerProduct, ScaledProduct};
+use super::magnitude::Magnitude;
 use super::memory::Values;
 use super::simd::Simd;
 use super::workers::Team;
@@ -16,6 +17,8 @@ pub enum Kernel {
     Integer(Box<IntegerProduct>),
     /// As a quantised product, together with the sums of products of bytes that it scales.
     Scaled(Box<ScaledProduct>),
+    /// As a greatest magnitude, in any order.
+    Magnitude(Box<Magnitude>),
     /// By the block interpreter.
     Block(Box<Block>),
 }
@@ -32,9 +35,11 @@ impl Kernel {
                 let floats = floats.map(|product| Kernel::Contraction(Box::new(product)));
                 let integers = || IntegerProduct::recognise(fold, simd);
                 let scaled = || ScaledProduct::recognise(program, fold, simd, payload);
+                let magnitude = || Magnitude::recognise(fold, simd);
                 floats
                     .or_else(|| Some(Kernel::Integer(Box::new(integers()?))))
                     .or_else(|| Some(Kernel::Scaled(Box::new(scaled()?))))
+                    .or_else(|| Some(Kernel::Magnitude(Box::new(magnitude()?))))
             }
         };
         Some(product.unwrap_or_else(|| Kernel::Block(Box::new(Block::new(node, simd, payload)))))
@@ -46,6 +51,7 @@ impl Kernel {
             Kernel::Contraction(_) => "contraction",
             Kernel::Integer(_) => "integer contraction",
             Kernel::Scaled(_) => "quantised contraction",
+            Kernel::Magnitude(_) => "greatest magnitude",
             Kernel::Block(block) => block.name(),
         }
     }
@@ -64,6 +70,7 @@ impl Kernel {
             Kernel::Contraction(contraction) => contraction.divisible(grain),
             Kernel::Integer(product) => product.divisible(grain),
             Kernel::Scaled(product) => product.divisible(grain),
+            Kernel::Magnitude(greatest) => greatest.divisible(grain),
             Kernel::Block(block) => block.divisible(grain),
         }
     }
@@ -74,6 +81,7 @@ impl Kernel {
             Kernel::Contraction(contraction) => contraction.run(values, team, out),
             Kernel::Integer(product) => product.run(values, team, out),
             Kernel::Scaled(product) => product.run(values, team, out),
+            Kernel::Magnitude(greatest) => greatest.run(values, team, out),
             Kernel::Block(block) => block.run(values, team, out),
         }
     }

@@ -39,6 +39,8 @@ pub struct Done<'a> {
     pub at: [Range<usize>; 2],
     /// Offsets of the rows and of the columns in a batch's output.
     pub offsets: [&'a [usize]; 2],
+    /// Whether the columns lie side by side there.
+    pub adjacent: bool,
 }
 
 /// What becomes of sums.
@@ -240,6 +242,8 @@ impl Multiply<'_> {
         let mut sums = Sums([0; MAX_ROWS * MAX_COLS]);
         for n in cols.step_by(micro.cols()) {
             let width = (ns - n).min(micro.cols());
+            let columns = &packed.cols[n..n + width];
+            let adjacent = (columns[0]..).zip(columns).all(|(a, b)| a == *b);
             let (mut a, mut b) = (a, b);
             for part in parts {
                 let groups = part.steps[0].groups();
@@ -258,7 +262,8 @@ impl Multiply<'_> {
                         part,
                         sums: &sums,
                         at: [m0 + m..m0 + m + height, n0 + n..n0 + n + width],
-                        offsets: [&packed.rows[m..m + height], &packed.cols[n..n + width]],
+                        offsets: [&packed.rows[m..m + height], columns],
+                        adjacent,
                     });
                 }
                 a = &a[(groups + 1) * ms..];

@@ -4,7 +4,7 @@
 //! Every element is the chain `acc = fma(f32(sum), scale_a * scale_b, acc)` over the blocks in
 //! ascending order, whatever tiles and threads there are.
 
-use super::micro::{Sums, MAX_COLS};
+use super::micro::{Sums, MAX_COLS, MAX_ROWS};
 use super::multiply::{Done, Finish, PART_K};
 use super::IntegerProduct;
 use crate::cpu::affine::{Domain, Load, Side};
@@ -187,17 +187,6 @@ struct Scale<'a> {
 // SAFETY: tiles are disjoint parts of the output, and each is added to by one thread at a time.
 unsafe impl Sync for Scale<'_> {}
 
-/// One row of a tile.
-struct Row<'a> {
-    sums: &'a [i32],
-    row: f32,
-    cols: &'a [f32],
-    /// Where the chain starts, if this is its first block.
-    start: Option<f32>,
-    /// Whether this is the last block, so that a NaN becomes canonical.
-    last: bool,
-}
-
 impl Finish for Scale<'_> {
     fn finish(&self, done: Done<'_>) {
         let block = done.part.batch;
@@ -206,99 +195,165 @@ impl Finish for Scale<'_> {
             &self.scales[o][first + done.at[o].start..first + done.at[o].end]
         });
         let [row_offsets, col_offsets] = done.offsets;
-        let first = col_offsets[0];
-        let adjacent = (first..).zip(col_offsets).all(|(a, b)| a == *b);
-        let Sums(sums) = done.sums;
-        let mut side = [0f32; MAX_COLS];
-        for ((row, offset), sums) in rows.iter().zip(row_offsets).zip(sums.chunks(MAX_COLS)) {
-            let row = Row {
-                sums: &sums[..cols.len()],
-                row: *row,
-                cols,
-                start: (block == 0).then_some(self.start),
-                last: block == self.last,
-            };
-            // SAFETY: the layout is a bijection onto the output, this row of a tile is this
-            // thread's alone, and the instruction set was chosen for this machine.
-            unsafe {
-                let to = self.out.add(*offset);
-                if adjacent {
-                    let to = std::slice::from_raw_parts_mut(to.add(first), cols.len());
-                    add(self.simd, &row, to);
-                    continue;
-                }
-                let side = &mut side[..cols.len()];
-                for (x, col) in side.iter_mut().zip(col_offsets) {
-                    *x = *to.add(*col);
-                }
-                add(self.simd, &row, side);
-                for (x, col) in side.iter().zip(col_offsets) {
-                    *to.add(*col) = *x;
-                }
+        let mut tile = Addend {
+            sums: done.sums,
+            rows,
+            cols,
+            offsets: row_offsets,
+            start: (block == 0).then_some(self.start),
+            last: block == self.last,
+        };
+        // SAFETY: the layout is a bijection onto the output, this tile of it is this thread's alone,
+        // and the instruction set was chosen for this machine.
+        unsafe {
+            if done.adjacent {
+                return tile.add(self.simd, self.out.add(col_offsets[0]));
             }
+            // Columns that do not lie side by side go through a tile that does.
+            let mut side = [0f32; MAX_ROWS * MAX_COLS];
+            let each = |side: &mut [f32], copy: &dyn Fn(&mut f32, &mut f32)| {
+                for (row, side) in row_offsets.iter().zip(side.chunks_exact_mut(MAX_COLS)) {
+                    for (col, side) in col_offsets.iter().zip(side) {
+                        copy(side, &mut *self.out.add(row + col));
+                    }
+                }
+            };
+            each(&mut side, &|side, out| *side = *out);
+            let offsets: [usize; MAX_ROWS] = std::array::from_fn(|i| i * MAX_COLS);
+            tile.offsets = &offsets[..rows.len()];
+            tile.add(self.simd, side.as_mut_ptr());
+            each(&mut side, &|side, out| *out = *side);
         }
     }
 }
 
-/// Adds a row of scaled sums to `out`.
-///
-/// # Safety
-/// `simd` must be supported.
-unsafe fn add(simd: Simd, row: &Row, out: &mut [f32]) {
-    match simd {
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => add_avx512(row, out),
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => add_avx2(row, out),
-        _ => add_all::<NATIVE_FMA>(row, out),
+/// A tile of sums that is scaled and added.
+struct Addend<'a> {
+    sums: &'a Sums,
+    /// The scale of each row, and of each column.
+    rows: &'a [f32],
+    cols: &'a [f32],
+    /// Where each row begins in the output.
+    offsets: &'a [usize],
+    /// Where the chain starts, if this is its first block.
+    start: Option<f32>,
+    /// Whether this is the last block, so that a NaN becomes canonical.
+    last: bool,
+}
+
+impl Addend<'_> {
+    /// Adds it to `out`.
+    ///
+    /// # Safety
+    /// `simd` must be supported. As many words as there are columns must be valid from each offset
+    /// on, and nobody else's.
+    unsafe fn add(&self, simd: Simd, out: *mut f32) {
+        match simd {
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => x86::avx512(self, out),
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => x86::avx2(self, out),
+            _ => self.add_portably(out),
+        }
+    }
+
+    unsafe fn add_portably(&self, out: *mut f32) {
+        for ((row, offset), sums) in self.lines() {
+            for (j, (sum, col)) in sums.iter().zip(self.cols).enumerate() {
+                let out = &mut *out.add(offset + j);
+                let (sum, scale, acc) = (*sum as f32, row * col, self.start.unwrap_or(*out));
+                *out = match NATIVE_FMA {
+                    true => sum.mul_add(scale, acc),
+                    false => {
+                        let [sum, scale, acc] = [sum, scale, acc].map(f32::to_bits);
+                        f32::from_bits(float::fma(sum, scale, acc))
+                    }
+                };
+                if self.last && out.is_nan() {
+                    *out = f32::from_bits(float::NAN);
+                }
+            }
+        }
+    }
+
+    /// Each row's scale, where it begins, and its sums.
+    #[inline(always)]
+    fn lines(&self) -> impl Iterator<Item = ((&f32, &usize), &[i32; MAX_COLS])> {
+        let (sums, _) = self.sums.0.as_chunks::<MAX_COLS>();
+        self.rows.iter().zip(self.offsets).zip(sums)
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn add_avx512(row: &Row, out: &mut [f32]) {
-    add_all::<true>(row, out)
-}
+mod x86 {
+    use super::{float, Addend};
+    use std::arch::x86_64::*;
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn add_avx2(row: &Row, out: &mut [f32]) {
-    add_all::<true>(row, out)
-}
-
-#[inline(always)]
-fn add_all<const FMA: bool>(row: &Row, out: &mut [f32]) {
-    // A whole tile has a constant number of turns.
-    if let (Ok(out), Ok(sums), Ok(cols)) = (
-        <&mut [f32; MAX_COLS]>::try_from(&mut *out),
-        <&[i32; MAX_COLS]>::try_from(row.sums),
-        <&[f32; MAX_COLS]>::try_from(row.cols),
-    ) {
-        return add_row::<FMA>(row, sums, cols, out);
-    }
-    add_row::<FMA>(row, row.sums, row.cols, out)
-}
-
-#[inline(always)]
-fn add_row<const FMA: bool>(row: &Row, sums: &[i32], cols: &[f32], out: &mut [f32]) {
-    if let Some(start) = row.start {
-        out.fill(start);
-    }
-    for ((out, sum), col) in out.iter_mut().zip(sums).zip(cols) {
-        let (sum, scale) = (*sum as f32, row.row * col);
-        *out = match FMA {
-            true => sum.mul_add(scale, *out),
-            false => {
-                let [sum, scale, acc] = [sum, scale, *out].map(f32::to_bits);
-                f32::from_bits(float::fma(sum, scale, acc))
+    /// Defines how a tile is added, from a vector type and its operations.
+    macro_rules! add {
+        (
+            $name:ident, $features:literal, $lanes:literal, $mask:expr, $splat:ident,
+            $sums:ident, $exact:ident, $mul:ident, $fma:ident,
+            $masked_load:expr, $masked_store:expr, $canonical:expr
+        ) => {
+            #[target_feature(enable = $features)]
+            pub unsafe fn $name(tile: &Addend, out: *mut f32) {
+                let start = tile.start.map(|start| $splat(start));
+                for (first, cols) in (0..).step_by($lanes).zip(tile.cols.chunks($lanes)) {
+                    let mask = $mask(cols.len());
+                    let scales = $masked_load(cols.as_ptr(), mask);
+                    for ((row, offset), sums) in tile.lines() {
+                        let out = out.add(offset + first);
+                        let sums = $exact($sums(sums.as_ptr().add(first).cast()));
+                        let acc = match start {
+                            Some(start) => start,
+                            None => $masked_load(out, mask),
+                        };
+                        let acc = $fma(sums, $mul($splat(*row), scales), acc);
+                        let acc = if tile.last { $canonical(acc) } else { acc };
+                        $masked_store(out, mask, acc);
+                    }
+                }
             }
         };
     }
-    if row.last {
-        for out in out {
-            if out.is_nan() {
-                *out = f32::from_bits(float::NAN);
-            }
+
+    add!(
+        avx512,
+        "avx512f",
+        16,
+        |lanes: usize| ((1u32 << lanes) - 1) as __mmask16,
+        _mm512_set1_ps,
+        _mm512_load_si512,
+        _mm512_cvtepi32_ps,
+        _mm512_mul_ps,
+        _mm512_fmadd_ps,
+        |from, mask| _mm512_maskz_loadu_ps(mask, from),
+        |to, mask, sum| _mm512_mask_storeu_ps(to, mask, sum),
+        |sum| {
+            let nan = _mm512_castsi512_ps(_mm512_set1_epi32(float::NAN as i32));
+            _mm512_mask_mov_ps(sum, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum), nan)
         }
-    }
+    );
+
+    add!(
+        avx2,
+        "avx2,fma",
+        8,
+        |lanes: usize| {
+            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes as i32), lane)
+        },
+        _mm256_set1_ps,
+        _mm256_load_si256,
+        _mm256_cvtepi32_ps,
+        _mm256_mul_ps,
+        _mm256_fmadd_ps,
+        |from, mask| _mm256_maskload_ps(from, mask),
+        |to, mask, sum| _mm256_maskstore_ps(to, mask, sum),
+        |sum| {
+            let nan = _mm256_castsi256_ps(_mm256_set1_epi32(float::NAN as i32));
+            _mm256_blendv_ps(sum, nan, _mm256_cmp_ps::<_CMP_UNORD_Q>(sum, sum))
+        }
+    );
 }
