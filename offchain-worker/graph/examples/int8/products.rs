@@ -1,12 +1,9 @@
-//! Matrix multiplication of bytes beside that of f32, on one thread, in processor time.
-//!
-//!     cargo run --release -p lockstep-engine --example products
-//!
-//! `scripts/int8-peer.py` measures PyTorch's products in the same manner.
+//! Matrix multiplication of bytes beside that of f32.
 
+use crate::fastest;
 use lockstep_engine::{
     cpu::{Cpu, Options, Simd},
-    Engine, Job,
+    Job,
 };
 use lockstep_protocol::{
     eval::{Blob, Inputs},
@@ -89,16 +86,9 @@ fn product([m, n, k]: [u64; 3], simd: Simd, bytes: bool) -> Cpu {
     Cpu::new(job, options).expect("a valid program on this machine")
 }
 
-/// Nanoseconds that this thread has spent on a processor.
-fn processor_time() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux says so");
-    let first = text.split(' ').next().expect("three numbers");
-    first.parse().expect("a number")
-}
-
-fn main() {
-    const RUNS: usize = 5;
-    println!("G products a second, the fastest of {RUNS} runs in turn");
+/// Prints how many products a second there are of each, for several sizes and instruction sets.
+pub fn run() {
+    println!("10^9 products a second: rows x columns x K");
     for simd in Simd::available() {
         for size in [
             [512, 512, 512],
@@ -109,19 +99,13 @@ fn main() {
             [768, 3072, 512],
         ] {
             let products = size.iter().product::<u64>();
-            // The scheduler counts in ticks of milliseconds.
-            let steps =
-                (20_000_000_000 / products).min(if simd == Simd::Baseline { 1 } else { 99 });
-            let mut engines = [false, true].map(|bytes| product(size, simd, bytes));
-            let mut best = [u64::MAX; 2];
-            for _ in 0..RUNS {
-                for (engine, best) in engines.iter_mut().zip(&mut best) {
-                    let start = processor_time();
-                    (0..steps as u32).for_each(|step| engine.step(step));
-                    *best = (processor_time() - start).min(*best);
-                }
-            }
-            let [floats, bytes] = best.map(|time| (products * steps) as f64 / time as f64);
+            let engines = [false, true].map(|bytes| product(size, simd, bytes));
+            let steps = match simd {
+                Simd::Baseline => 1,
+                _ => 20_000_000_000 / products,
+            };
+            let times = fastest(engines, steps as u32);
+            let [floats, bytes] = times.map(|time| products as f64 / time);
             println!(
                 "{simd} {size:?}: f32 {floats:.1}, int8 {bytes:.1}, {:.2}x",
                 bytes / floats
