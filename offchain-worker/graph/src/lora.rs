@@ -44,8 +44,8 @@ impl Graph {
 
 impl Model {
     /// A linear layer whose `<name>.weight` and `<name>.bias` are constants, with the parameters
-    /// `<name>.lora.down`, shape `[in, rank]`, and `<name>.lora.up`, shape `[rank, out]`. The constants
-    /// multiply in the model's precision, the parameters in float32.
+    /// `<name>.lora.down`, shape `[in, rank]`, and `<name>.lora.up`, shape `[rank, out]`. It
+    /// multiplies by the constants in the model's precision, by the parameters in f32.
     ///
     /// # Panics
     /// When `x` is a scalar.

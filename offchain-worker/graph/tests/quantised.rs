@@ -479,7 +479,7 @@ fn a_perceptron_learns_in_integers_as_well_as_in_floats() {
 
 #[test]
 fn a_transformer_learns_in_integers_as_well_as_in_floats() {
-    let [float, int8] = both("gpt/gpt.toml", &[("steps = 800", "steps = 50")]);
+    let [float, int8] = both("gpt/gpt.toml", &[("steps = 800", "steps = 60")]);
     assert_ne!(float, int8, "the recipe's precision reaches the layers");
     println!("float32 {float:?}, int8 {int8:?}");
     assert!(
