@@ -11,6 +11,7 @@ use memory::{Constants, Memory, Values};
 use plan::{Goal, Plan};
 pub use simd::Simd;
 use std::convert::Infallible;
+use std::time::{Duration, Instant};
 use workers::{Team, Workers};
 
 mod affine;
@@ -117,6 +118,29 @@ impl Cpu {
         })
     }
 
+    /// As [`Engine::step`]; `time` is told of every node how long it took.
+    pub fn step_timed(&mut self, step: u32, time: &mut (dyn FnMut(u32, Duration) + Send)) {
+        self.advance(|run, team| {
+            for n in 0..run.job.program.nodes.len() {
+                let began = Instant::now();
+                run.node(n, step, team);
+                time(n as u32, began.elapsed());
+            }
+        });
+    }
+
+    /// Runs a step by `compute` and advances the state.
+    fn advance(&mut self, compute: impl FnOnce(&mut Run, Team) + Send) {
+        let plan = std::mem::take(&mut self.advance);
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let mut run = self.under(&plan, &mut buffers);
+        let workers = run.workers;
+        workers.install(|team| compute(&mut run, team));
+        self.advance = plan;
+        self.buffers = buffers;
+        std::mem::swap(&mut self.state, &mut self.next);
+    }
+
     /// A run under `plan`.
     fn under<'a>(&'a mut self, plan: &'a Plan, buffers: &'a mut [Buffer]) -> Run<'a> {
         Run {
@@ -161,10 +185,9 @@ impl Run<'_> {
     }
 
     /// Computes every node that the plan wants.
-    fn all(&mut self, step: u32) {
+    fn all(&mut self, step: u32, team: Team) {
         let nodes = self.job.program.nodes.len();
-        self.workers
-            .install(|team| (0..nodes).for_each(|n| self.node(n, step, team)));
+        (0..nodes).for_each(|n| self.node(n, step, team));
     }
 }
 
@@ -186,12 +209,7 @@ impl Engine for Cpu {
     }
 
     fn step(&mut self, step: u32) {
-        let plan = std::mem::take(&mut self.advance);
-        let mut buffers = std::mem::take(&mut self.buffers);
-        self.under(&plan, &mut buffers).all(step);
-        self.advance = plan;
-        self.buffers = buffers;
-        std::mem::swap(&mut self.state, &mut self.next);
+        self.advance(|run, team| run.all(step, team));
     }
 
     fn trace(&mut self, step: u32, sink: &mut dyn FnMut(u32, &[u8])) {
@@ -209,7 +227,7 @@ impl Engine for Cpu {
         let plan = Plan::new(&self.job.program, Goal::Tensor(node));
         let mut buffers = allocate(&plan);
         let mut run = self.under(&plan, &mut buffers);
-        run.all(step);
+        run.workers.install(|team| run.all(step, team));
         run.memory.values().get(node).to_vec()
     }
 
@@ -217,7 +235,7 @@ impl Engine for Cpu {
         let plan = Plan::new(&self.job.program, Goal::Operands(node));
         let mut buffers = allocate(&plan);
         let mut run = self.under(&plan, &mut buffers);
-        run.all(step);
+        run.workers.install(|team| run.all(step, team));
         let node = &run.job.program.nodes[node as usize];
         let Node::Fold(fold) = node else {
             panic!("only a fold has a fold trace");

@@ -284,3 +284,44 @@ fn matmul_agrees_across_blocks_of_rows_and_columns() {
     agree(&matmul(3, 2100, 2, transposed, Rng::tame), "many columns");
     agree(&matmul(90, 600, 3, transposed, Rng::tame), "several tasks");
 }
+
+/// Convolution over channels that lie side by side, and the gradient of its weights: runs of
+/// channels are copied whole, inside of the image or outside.
+#[test]
+fn convolution_over_the_innermost_axis_agrees() {
+    for (channels, filters, stride) in [(3, 20, 1), (8, 5, 2), (16, 16, 1), (33, 8, 2)] {
+        let (batch, size, kernel) = (2, 9, 3);
+        let extent = (size + 2 - kernel) / stride + 1;
+        let mut rng = Rng(channels);
+        let mut sketch = Sketch::default();
+        let image = [batch, size, size, channels];
+        let weights = [kernel, kernel, channels, filters];
+        let result = [batch, extent, extent, filters];
+        let slot = |sketch: &mut Sketch, shape: &[u64; 4], rng: &mut Rng| {
+            let bytes = rng.tensor(shape.iter().product(), Rng::tame);
+            sketch.slot(shape, Dtype::F32, bytes)
+        };
+        let x = slot(&mut sketch, &image, &mut rng);
+        let w = slot(&mut sketch, &weights, &mut rng);
+        let g = slot(&mut sketch, &result, &mut rng);
+        let window = |position: u8, tap: u8| Form::new(-1, &[(position, stride as i64), (tap, 1)]);
+
+        let (rows, columns) = (window(1, var::RED), window(2, var::RED + 1));
+        let reads = vec![
+            sketch.read(x, &image, &[out(0), rows, columns, red(2)], 0xbf80_0000),
+            sketch.read(w, &weights, &[red(0), red(1), red(2), out(3)], 0),
+        ];
+        let sum = body(&result, Dtype::F32, reads, &[], FMA.to_vec());
+        sketch.push(fold(sum, &[kernel, kernel, channels], Init::Word(0)));
+
+        let (rows, columns) = (window(var::RED + 1, 0), window(var::RED + 2, 1));
+        let reads = vec![
+            sketch.read(x, &image, &[red(0), rows, columns, out(2)], 1 << 31),
+            sketch.read(g, &result, &[red(0), red(1), red(2), out(3)], 0),
+        ];
+        let sum = body(&weights, Dtype::F32, reads, &[], FMA.to_vec());
+        sketch.push(fold(sum, &[batch, extent, extent], Init::Word(0)));
+        let what = format!("{channels} channels, {filters} filters, stride {stride}");
+        agree(&sketch.finish(), &what);
+    }
+}

@@ -204,3 +204,78 @@ fn reused_buffers_keep_what_is_still_read() {
     }
     agree(&sketch.finish(), "chain");
 }
+
+/// Reductions of rows whose elements lie side by side, which many rows take at once.
+#[test]
+fn reductions_of_rows_agree() {
+    for (rows, columns) in [(1, 9), (15, 64), (37, 130), (100, 17), (16, 700)] {
+        let len = rows * columns;
+        let mut rng = Rng(len);
+        let mut sketch = Sketch::default();
+        let x = sketch.slot(&[rows, columns], Dtype::F32, rng.tensor(len, Rng::wild));
+        let y = sketch.slot(&[columns], Dtype::F32, rng.tensor(columns, Rng::tame));
+        // A copy is known to be canonical, so it is read where it lies.
+        let whole = [out(0), out(1)];
+        let read = vec![sketch.read(x, &[rows, columns], &whole, 0)];
+        let copy = body(&[rows, columns], Dtype::F32, read, &[], vec![]);
+        let copy = sketch.push(Node::Map(copy));
+        let row = |sketch: &Sketch, node| sketch.read(node, &[rows, columns], &[out(0), red(0)], 0);
+        for op in [
+            Op::FMax(0, 1),
+            Op::FMin(1, 0),
+            Op::FAdd(0, 1),
+            Op::FMul(1, 0),
+            Op::Xor(0, 1),
+        ] {
+            for node in [x, copy] {
+                let step = body(&[rows], Dtype::F32, vec![row(&sketch, node)], &[], vec![op]);
+                sketch.push(fold(step, &[columns], Init::Word(0x8000_0000)));
+            }
+        }
+        let reads = vec![row(&sketch, copy), sketch.read(y, &[columns], &[red(0)], 0)];
+        let step = body(&[rows], Dtype::F32, reads, &[], vec![Op::FFma(2, 1, 0)]);
+        sketch.push(fold(step, &[columns], Init::Word(1 << 31)));
+        agree(&sketch.finish(), &format!("{rows} rows of {columns}"));
+    }
+}
+
+/// What looks at the bits of a NaN sees the canonical one, however it came about.
+#[test]
+fn bits_of_computed_nans_are_canonical() {
+    let len = 400;
+    let mut rng = Rng(11);
+    let mut sketch = Sketch::default();
+    let [x, y] = [(); 2].map(|_| {
+        let bytes = rng.tensor(len, Rng::wild);
+        sketch.slot(&[len], Dtype::F32, bytes)
+    });
+    let payload = 0xffc1_2345;
+    for (shape, read) in [(len, out(0)), (20, Form::new(0, &[(0, 20), (var::RED, 1)]))] {
+        let reads = [x, y].map(|node| sketch.read(node, &[len], &[read.clone()], payload));
+        let is_fold = shape != len;
+        // Registers: the accumulator in a fold, two reads, a constant, then operations.
+        let r = is_fold as u8;
+        let (a, b, c, first) = (r, r + 1, r + 2, r + 3);
+        let ops = vec![
+            Op::FSub(a, b),
+            Op::FNeg(first),
+            Op::Shl(first + 1, c),
+            Op::Select(first + 2, first, c),
+            Op::IAdd(first + 3, first + 2),
+            Op::FAbs(b),
+            Op::Select(a, first + 5, first + 1),
+            Op::FMin(first + 6, first),
+            Op::Xor(first + 7, first + 4),
+            Op::FFma(first + 8, first + 6, c),
+            Op::FAdd(first + 9, 0),
+        ];
+        for dtype in [Dtype::F32, Dtype::U32, Dtype::U16] {
+            let step = body(&[shape], dtype, reads.to_vec(), &[payload], ops.clone());
+            sketch.push(match is_fold {
+                true => fold(step, &[20], Init::Word(payload)),
+                false => Node::Map(step),
+            });
+        }
+    }
+    agree(&sketch.finish(), "computed NaNs");
+}

@@ -192,7 +192,8 @@ impl Side {
 impl Point {
     /// Whether it adds nothing.
     pub fn zero(&self) -> bool {
-        *self == Point::default()
+        let bits = self.positions.iter().fold(self.offset, |bits, p| bits | p);
+        bits == 0
     }
 
     /// As many times the part.

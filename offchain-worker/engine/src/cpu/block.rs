@@ -12,17 +12,20 @@ use super::memory::Values;
 use super::order::{layout, order, rearrange};
 use super::scatter::Scatter;
 use super::simd::Simd;
-use super::tape::{self, narrow, Code, Instr, Slot, Tape};
+use super::tape::{self, narrow, Code, Const, Instr, Slot, Tape};
 use super::walk::{Walk, Words};
 use super::workers::Team;
+use lockstep_protocol::float;
 use lockstep_protocol::program::{limits, var, Access, Body, Dtype, Fold, Guard, Init, Node};
 use std::cell::RefCell;
 use std::ops::Range as Span;
 
-/// Words of scratch that a tile should stay within, so that it fits the second-level cache.
-const SCRATCH_WORDS: usize = 32 << 10;
+/// Words of scratch that a tile should stay within, so that it fits the first-level cache.
+const SCRATCH_WORDS: usize = 8 << 10;
+/// Words between constants.
+const LINE: usize = 16;
 /// Fewest and most points of a tile.
-const TILE: std::ops::RangeInclusive<usize> = 64..=1024;
+const TILE: std::ops::RangeInclusive<usize> = 64..=2048;
 /// A map or fold made ready for the block interpreter.
 pub struct Block {
     dtype: Dtype,
@@ -175,7 +178,7 @@ impl Block {
             place
         };
         let tape = tape::compile(body, fold.is_some());
-        let fit = SCRATCH_WORDS / tape.slots.max(1);
+        let fit = SCRATCH_WORDS / tape.blocks.max(1);
         let capacity = (fit.clamp(*TILE.start(), *TILE.end())) / 16 * 16;
         let reads = body.reads.iter().zip(&tape.reads);
         let values = body.values.iter().zip(&tape.values);
@@ -400,6 +403,7 @@ impl Block {
                         code,
                         dst: self.tape.result,
                         src: [self.tape.acc; 3],
+                        splat: 0,
                     };
                     // SAFETY: accumulator and result are scratch of `n` words, and distinct.
                     unsafe { exec::run(self.simd, &[instr], &scratch.slots, n) };
@@ -543,7 +547,7 @@ impl Block {
     /// Loads the operands of every point of the tile, `len` of them.
     fn before(&self, scratch: &mut Scratch, tile: Tile<'_>, len: usize, values: Values<'_>) {
         let start = scratch.start;
-        // SAFETY: `prepare` made room for `slots + 1` blocks of `capacity >= len` words, and no
+        // SAFETY: `prepare` made room for `blocks + 1` blocks of `capacity >= len` words, and no
         // reference to this one is alive.
         let block = |slot: usize| unsafe {
             std::slice::from_raw_parts_mut(start.add(slot * self.capacity), len)
@@ -551,7 +555,7 @@ impl Block {
         let width = len / tile.len();
         let (index_walks, walks) = scratch.walks.split_at(self.index.len());
         for ((load, walk), words) in (self.index.iter().zip(index_walks)).zip(&mut scratch.index) {
-            let bits = block(self.tape.slots);
+            let bits = block(self.tape.blocks);
             self.load(load, walk, tile, values.get(load.node), None, bits);
             words.clear();
             words.extend(bits.iter().map(|bits| word(load.dtype, *bits)));
@@ -596,11 +600,8 @@ impl Block {
             let at = tile.at(&load.place, k);
             match index {
                 None => {
-                    let (period, copies) = out.split_at_mut(walk.len());
-                    load.read(walk, source, &at, self.simd, period);
-                    for copy in copies.chunks_mut(period.len()) {
-                        copy.copy_from_slice(&period[..copy.len()]);
-                    }
+                    load.read(walk, source, &at, self.simd, &mut out[..walk.len()]);
+                    repeat(out, walk.len());
                 }
                 Some(index) => load.read_indexed(walk, source, &at, words(index, k * width), out),
             }
@@ -611,6 +612,17 @@ impl Block {
     }
 }
 
+/// Repeats the first `period` words to the end, twice as many at a time.
+fn repeat(words: &mut [u32], period: usize) {
+    let mut done = period;
+    while done < words.len() {
+        let (from, to) = words.split_at_mut(done);
+        let count = done.min(to.len());
+        to[..count].copy_from_slice(&from[..count]);
+        done += count;
+    }
+}
+
 /// The values of the index words from point `first` on.
 fn words(index: &[Vec<i64>; limits::INDEX], first: usize) -> [&[i64]; limits::INDEX] {
     index
@@ -618,7 +630,7 @@ fn words(index: &[Vec<i64>; limits::INDEX], first: usize) -> [&[i64]; limits::IN
         .map(|words| words.get(first..).unwrap_or_default())
 }
 
-/// The operand's words where they lie, if the tile is one row of them.
+/// The operand's words where they lie, if the rows or columns of the tile follow one another there.
 fn in_place<'a>(
     load: &Load,
     walk: &Walk,
@@ -627,11 +639,22 @@ fn in_place<'a>(
     source: &'a [u8],
 ) -> Option<&'a [u32]> {
     let plain = load.dtype.size() == 4 && !load.payload && !load.place.indexed();
-    if !plain || tile.len() != 1 {
+    if !plain || walk.len() != width {
         return None;
     }
-    let words = walk.in_place(&load.place, view(source), &tile.at(&load.place, 0))?;
-    (words.len() == width).then_some(words)
+    let source: &[u32] = view(source);
+    let first = tile.at(&load.place, 0);
+    walk.in_place(&load.place, source, &first)?;
+    let follows = |k: usize| {
+        let at = tile.at(&load.place, k);
+        at.offset == first.offset.wrapping_add((k * width) as i64)
+            && walk.inside(&load.place.ranges, &at)
+    };
+    if !(1..tile.len()).all(follows) {
+        return None;
+    }
+    let from = walk.start(&first);
+    Some(&source[from..from + width * tile.len()])
 }
 
 impl Steps {
@@ -653,6 +676,7 @@ impl Steps {
         };
         let steps_adjacent = scattered(|place| &place.red) < scattered(|place| &place.out);
         let guarded = !self.guards.ranges.is_empty() || !self.indexed_guards.ranges.is_empty();
+        let side_by_side = run(|place| &place.out);
         let run = run(|place| &place.red);
         let few = block.outputs < 16 || steps_adjacent;
         let free = !guarded && self.scatter.is_none() && self.single.is_some();
@@ -662,6 +686,8 @@ impl Steps {
             (capacity / run.min(capacity / 4)).max(1)
         } else if steps_adjacent {
             64
+        } else if block.outputs <= capacity || side_by_side >= capacity {
+            capacity
         } else {
             256
         };
@@ -707,22 +733,27 @@ impl Scratch {
         }
     }
 
-    /// Gives every slot of the kernel its block of words, and fills the constant ones.
+    /// Gives every slot of the kernel its words, and fills the constant ones.
     fn prepare(&mut self, block: &Block) {
-        let capacity = block.capacity;
+        let (tape, capacity) = (&block.tape, block.capacity);
         // One block more than there are slots, for index words on their way.
-        let bytes = (block.tape.slots + 1) * capacity * 4;
-        self.words.reserve(bytes);
-        let words: &mut [u32] = view_mut(self.words.bytes_mut());
-        for (slot, word) in &block.tape.consts {
-            words[*slot as usize * capacity..][..capacity].fill(*word);
+        let blocks = (tape.blocks + 1) * capacity;
+        let words = blocks + (tape.slots - tape.blocks) * LINE;
+        let words: &mut [u32] = view_mut(self.words.reserve(words * 4));
+        let place = |slot: usize| match slot.checked_sub(tape.blocks) {
+            None => slot * capacity,
+            Some(single) => blocks + single * LINE,
+        };
+        for Const { slot, word, block } in &tape.consts {
+            let len = if *block { capacity } else { 1 };
+            words[place(*slot as usize)..][..len].fill(*word);
         }
         let start = words.as_mut_ptr();
         self.start = start;
         self.slots.clear();
-        self.slots.extend((0..block.tape.slots).map(|slot| {
-            // SAFETY: the slot's block lies within `words`.
-            unsafe { start.add(slot * capacity) }
+        self.slots.extend((0..tape.slots).map(|slot| {
+            // SAFETY: the slot's place lies within `words`.
+            unsafe { start.add(place(slot)) }
         }));
         self.full.clear();
         if self.walks.len() < block.walks() {
@@ -732,10 +763,15 @@ impl Scratch {
     }
 }
 
-/// Stores registers as elements; an f32 must be canonical.
+/// Stores registers as elements.
 fn store(dtype: Dtype, words: &[u32], out: &mut [u8]) {
     match dtype {
-        Dtype::F32 | Dtype::I32 | Dtype::U32 => view_mut::<u32>(out).copy_from_slice(words),
+        Dtype::F32 => {
+            for (to, word) in view_mut::<u32>(out).iter_mut().zip(words) {
+                *to = float::canonical(*word);
+            }
+        }
+        Dtype::I32 | Dtype::U32 => view_mut::<u32>(out).copy_from_slice(words),
         Dtype::U16 => {
             for (to, word) in view_mut::<u16>(out).iter_mut().zip(words) {
                 *to = *word as u16;

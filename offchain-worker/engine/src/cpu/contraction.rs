@@ -4,7 +4,7 @@
 use super::affine::{Domain, Load};
 use super::buffer::{view, view_mut};
 use super::gemm::micro::{From, Micro};
-use super::gemm::pack::{pack, Steps};
+use super::gemm::pack::{pack, pack_lanes, Steps};
 use super::gemm::{Gemm, Output, Pack};
 use super::memory::Values;
 use super::product::{Operand, Product};
@@ -86,8 +86,9 @@ impl Contraction {
             false => team.alone(),
         };
         // Whole batches share nothing, so they are the better tasks when there are enough.
-        let batches = self.product.batches;
-        let (outer, inner) = if batches >= 2 * team.threads as u64 {
+        let (batches, threads) = (self.product.batches, team.threads as u64);
+        let even = batches >= 2 * threads || batches == threads;
+        let (outer, inner) = if even {
             (team, team.alone())
         } else {
             (team.alone(), team)
@@ -163,8 +164,23 @@ impl Pack for Panels<'_> {
     fn panel(&self, first: usize, count: usize, width: usize, out: &mut [u32]) {
         let Operand { load, lanes, .. } = self.operand;
         LANES.with_borrow_mut(|walk| {
-            walk.set(&load.place, lanes, first as u64, count, true);
-            pack(load, self.source, walk, &self.steps, width, self.simd, out);
+            let (steps, simd) = (&self.steps, self.simd);
+            let blocks = steps.in_blocks(load, lanes, count);
+            walk.set(&load.place, lanes, first as u64, count, !blocks);
+            pack(load, self.source, walk, steps, blocks, width, simd, out);
+        });
+    }
+
+    fn in_rows(&self, count: usize) -> bool {
+        let Operand { load, lanes, .. } = self.operand;
+        self.steps.in_rows(load, lanes, count)
+    }
+
+    fn rows(&self, first: usize, count: usize, stride: usize, out: &mut [u32]) {
+        let Operand { load, lanes, .. } = self.operand;
+        LANES.with_borrow_mut(|walk| {
+            walk.set(&load.place, lanes, first as u64, count, false);
+            pack_lanes(load, self.source, walk, &self.steps, stride, out);
         });
     }
 }

@@ -2,9 +2,10 @@
 //! instruction set.
 //!
 //! The hardware's addition, multiplication, division, square root and fused multiply-add are
-//! IEEE-754's. What it does not share with the protocol is the bits of a NaN, so those are made
-//! canonical after every operation.
+//! IEEE-754's. What it does not share with the protocol is the bits of a NaN; the tape says where
+//! those have to be made canonical.
 
+use super::gemm::transpose::transpose;
 use super::simd::{Simd, NATIVE_FMA};
 use super::tape::{Code, Instr};
 use lockstep_protocol::float;
@@ -13,8 +14,9 @@ use std::slice;
 /// Executes `tape` on blocks of `n` words; `slots` says where each slot's block is.
 ///
 /// # Safety
-/// `simd` must be supported. Every slot that the tape names must point to `n` words, and those of
-/// an instruction's result must overlap no operand of it.
+/// `simd` must be supported. Every slot that the tape names must point to `n` words, or to one where
+/// it is named as a splat operand, and those of an instruction's result must overlap no operand of
+/// it.
 pub unsafe fn run(simd: Simd, tape: &[Instr], slots: &[*mut u32], n: usize) {
     match simd {
         #[cfg(target_arch = "x86_64")]
@@ -29,7 +31,7 @@ pub unsafe fn run(simd: Simd, tape: &[Instr], slots: &[*mut u32], n: usize) {
 /// multiply-add of `x`, `y` and the accumulator.
 ///
 /// `n` is the length of `acc`. The words for step `r` of accumulator `i` are `x[r * n + i]` when
-/// `by_row`, else `x[i * rows + r]`. Float accumulators come out canonical.
+/// `by_row`, else `x[i * rows + r]`.
 ///
 /// # Safety
 /// `simd` must be supported; `x`, and `y` if the instruction has three operands, must point to
@@ -53,10 +55,10 @@ pub unsafe fn accumulate(
     };
     match simd {
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => accumulate_avx512(code, acc, x, y, rows, by_row),
+        Simd::Avx512 => accumulate_avx512(simd, code, acc, [x, y], rows, by_row),
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => accumulate_avx2(code, acc, x, y, rows, by_row),
-        _ => accumulate_all::<NATIVE_FMA>(code, acc, x, y, rows, by_row),
+        Simd::Avx2 => accumulate_avx2(simd, code, acc, [x, y], rows, by_row),
+        _ => accumulate_all::<NATIVE_FMA>(simd, code, acc, [x, y], rows, by_row),
     }
 }
 
@@ -95,14 +97,28 @@ unsafe fn run_avx2(tape: &[Instr], slots: &[*mut u32], n: usize) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn accumulate_avx512(code: Code, acc: &mut [u32], x: &[u32], y: &[u32], rows: usize, by_row: bool) {
-    accumulate_all::<true>(code, acc, x, y, rows, by_row)
+fn accumulate_avx512(
+    simd: Simd,
+    code: Code,
+    acc: &mut [u32],
+    operands: [&[u32]; 2],
+    rows: usize,
+    by_row: bool,
+) {
+    accumulate_all::<true>(simd, code, acc, operands, rows, by_row)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn accumulate_avx2(code: Code, acc: &mut [u32], x: &[u32], y: &[u32], rows: usize, by_row: bool) {
-    accumulate_all::<true>(code, acc, x, y, rows, by_row)
+fn accumulate_avx2(
+    simd: Simd,
+    code: Code,
+    acc: &mut [u32],
+    operands: [&[u32]; 2],
+    rows: usize,
+    by_row: bool,
+) {
+    accumulate_all::<true>(simd, code, acc, operands, rows, by_row)
 }
 
 #[inline(always)]
@@ -163,38 +179,71 @@ unsafe fn run_all<const FMA: bool>(tape: &[Instr], slots: &[*mut u32], n: usize)
     for instr in tape {
         let dst = slice::from_raw_parts_mut(slots[instr.dst as usize], n);
         let src = |k: usize| slice::from_raw_parts(slots[instr.src[k] as usize], n);
+        let word = |k: usize| *slots[instr.src[k] as usize];
         macro_rules! un {
             (|$x:ident| $value:expr) => {
-                for (d, &$x) in dst.iter_mut().zip(src(0)) {
-                    *d = $value;
-                }
+                unary(dst, src(0), |$x| $value)
             };
         }
         macro_rules! bin {
-            (|$x:ident, $y:ident| $value:expr) => {
-                for ((d, &$x), &$y) in dst.iter_mut().zip(src(0)).zip(src(1)) {
-                    *d = $value;
+            (|$x:ident, $y:ident| $value:expr) => {{
+                let f = |$x: u32, $y: u32| -> u32 { $value };
+                match instr.splat {
+                    0 => binary(dst, src(0), src(1), f),
+                    1 => {
+                        let x = word(0);
+                        unary(dst, src(1), move |y| f(x, y))
+                    }
+                    _ => {
+                        let y = word(1);
+                        unary(dst, src(0), move |x| f(x, y))
+                    }
                 }
-            };
+            }};
         }
         macro_rules! tri {
-            (|$x:ident, $y:ident, $z:ident| $value:expr) => {
-                for (((d, &$x), &$y), &$z) in dst.iter_mut().zip(src(0)).zip(src(1)).zip(src(2)) {
-                    *d = $value;
+            (|$x:ident, $y:ident, $z:ident| $value:expr) => {{
+                let f = |$x: u32, $y: u32, $z: u32| -> u32 { $value };
+                match instr.splat {
+                    0 => ternary(dst, src(0), src(1), src(2), f),
+                    1 => {
+                        let x = word(0);
+                        binary(dst, src(1), src(2), move |y, z| f(x, y, z))
+                    }
+                    2 => {
+                        let y = word(1);
+                        binary(dst, src(0), src(2), move |x, z| f(x, y, z))
+                    }
+                    4 => {
+                        let z = word(2);
+                        binary(dst, src(0), src(1), move |x, y| f(x, y, z))
+                    }
+                    3 => {
+                        let (x, y) = (word(0), word(1));
+                        unary(dst, src(2), move |z| f(x, y, z))
+                    }
+                    5 => {
+                        let (x, z) = (word(0), word(2));
+                        unary(dst, src(1), move |y| f(x, y, z))
+                    }
+                    _ => {
+                        let (y, z) = (word(1), word(2));
+                        unary(dst, src(0), move |x| f(x, y, z))
+                    }
                 }
-            };
+            }};
         }
         match instr.code {
-            Code::FAdd => bin!(|x, y| canonical(f(x) + f(y))),
-            Code::FSub => bin!(|x, y| canonical(f(x) - f(y))),
-            Code::FMul => bin!(|x, y| canonical(f(x) * f(y))),
-            Code::FFma => tri!(|x, y, z| canonical_bits(fma::<FMA>(x, y, z))),
-            Code::FDiv => bin!(|x, y| canonical(f(x) / f(y))),
-            Code::FSqrt => un!(|x| canonical(f(x).sqrt())),
+            Code::FAdd => bin!(|x, y| (f(x) + f(y)).to_bits()),
+            Code::FSub => bin!(|x, y| (f(x) - f(y)).to_bits()),
+            Code::FMul => bin!(|x, y| (f(x) * f(y)).to_bits()),
+            Code::FFma => tri!(|x, y, z| fma::<FMA>(x, y, z)),
+            Code::FDiv => bin!(|x, y| (f(x) / f(y)).to_bits()),
+            Code::FSqrt => un!(|x| f(x).sqrt().to_bits()),
             Code::FMin => bin!(|x, y| fmin(x, y)),
             Code::FMax => bin!(|x, y| fmax(x, y)),
-            Code::FNeg => un!(|x| canonical_bits(x ^ 1 << 31)),
-            Code::FAbs => un!(|x| canonical_bits(x & !(1 << 31))),
+            Code::FNeg => un!(|x| x ^ 1 << 31),
+            Code::FAbs => un!(|x| x & !(1 << 31)),
             Code::FEq => bin!(|x, y| (f(x) == f(y)) as u32),
             Code::FLt => bin!(|x, y| (f(x) < f(y)) as u32),
             Code::FLe => bin!(|x, y| (f(x) <= f(y)) as u32),
@@ -233,54 +282,53 @@ unsafe fn run_all<const FMA: bool>(tape: &[Instr], slots: &[*mut u32], n: usize)
     }
 }
 
+// The loops are functions because only of arguments does the compiler know that they do not
+// overlap.
+
+#[inline(always)]
+fn unary(dst: &mut [u32], x: &[u32], f: impl Fn(u32) -> u32) {
+    for (d, &x) in dst.iter_mut().zip(x) {
+        *d = f(x);
+    }
+}
+
+#[inline(always)]
+fn binary(dst: &mut [u32], x: &[u32], y: &[u32], f: impl Fn(u32, u32) -> u32) {
+    for ((d, &x), &y) in dst.iter_mut().zip(x).zip(y) {
+        *d = f(x, y);
+    }
+}
+
+#[inline(always)]
+fn ternary(dst: &mut [u32], x: &[u32], y: &[u32], z: &[u32], f: impl Fn(u32, u32, u32) -> u32) {
+    for (((d, &x), &y), &z) in dst.iter_mut().zip(x).zip(y).zip(z) {
+        *d = f(x, y, z);
+    }
+}
+
 #[inline(always)]
 fn accumulate_all<const FMA: bool>(
+    simd: Simd,
     code: Code,
     acc: &mut [u32],
-    x: &[u32],
-    y: &[u32],
+    [x, y]: [&[u32]; 2],
     rows: usize,
     by_row: bool,
 ) {
     macro_rules! fold {
-        (|$a:ident, $x:ident| $value:expr) => {
-            if by_row {
-                for row in x.chunks_exact(acc.len()) {
-                    for (acc, &$x) in acc.iter_mut().zip(row) {
-                        let $a = *acc;
-                        *acc = $value;
-                    }
-                }
-            } else {
-                for (acc, row) in acc.iter_mut().zip(x.chunks_exact(rows)) {
-                    *acc = row.iter().fold(*acc, |$a, &$x| $value);
-                }
+        (|$a:ident, $x:ident| $value:expr) => {{
+            let step = |$a: u32, [$x]: [u32; 1]| -> u32 { $value };
+            match by_row {
+                true => fold_rows(acc, [x], step),
+                false => fold_columns(simd, acc, [x], rows, step),
             }
-        };
+        }};
     }
     match code {
-        // A NaN stays a NaN to the end, so it is enough to make it canonical there.
         Code::FAdd => fold!(|a, x| (f(a) + f(x)).to_bits()),
         Code::FMul => fold!(|a, x| (f(a) * f(x)).to_bits()),
-        Code::FFma if by_row => {
-            for (x, y) in x.chunks_exact(acc.len()).zip(y.chunks_exact(acc.len())) {
-                for ((acc, &x), &y) in acc.iter_mut().zip(x).zip(y) {
-                    *acc = fma::<FMA>(x, y, *acc);
-                }
-            }
-        }
-        Code::FFma => {
-            for ((acc, x), y) in acc
-                .iter_mut()
-                .zip(x.chunks_exact(rows))
-                .zip(y.chunks_exact(rows))
-            {
-                *acc = x
-                    .iter()
-                    .zip(y)
-                    .fold(*acc, |acc, (&x, &y)| fma::<FMA>(x, y, acc));
-            }
-        }
+        Code::FFma if by_row => fold_rows(acc, [x, y], |a, [x, y]| fma::<FMA>(x, y, a)),
+        Code::FFma => fold_columns(simd, acc, [x, y], rows, |a, [x, y]| fma::<FMA>(x, y, a)),
         Code::FMin => fold!(|a, x| fmin(a, x)),
         Code::FMax => fold!(|a, x| fmax(a, x)),
         Code::IAdd => fold!(|a, x| a.wrapping_add(x)),
@@ -294,9 +342,54 @@ fn accumulate_all<const FMA: bool>(
         Code::Xor => fold!(|a, x| a ^ x),
         _ => unreachable!("`accumulates` names what is folded here"),
     }
-    if matches!(code, Code::FAdd | Code::FMul | Code::FFma) {
-        for acc in acc {
-            *acc = canonical_bits(*acc);
+}
+
+/// Folds operands that hold a row of words for every step.
+#[inline(always)]
+fn fold_rows<const N: usize>(
+    acc: &mut [u32],
+    operands: [&[u32]; N],
+    step: impl Fn(u32, [u32; N]) -> u32,
+) {
+    let width = acc.len();
+    for first in (0..operands[0].len()).step_by(width) {
+        let rows = operands.map(|words| &words[first..first + width]);
+        for (i, acc) in acc.iter_mut().enumerate() {
+            *acc = step(*acc, rows.map(|row| row[i]));
         }
+    }
+}
+
+/// Folds operands that hold a run of `steps` words for every accumulator: turned into rows, many
+/// accumulators take a step at once.
+#[inline(always)]
+fn fold_columns<const N: usize>(
+    simd: Simd,
+    acc: &mut [u32],
+    operands: [&[u32]; N],
+    steps: usize,
+    step: impl Fn(u32, [u32; N]) -> u32,
+) {
+    const LANES: usize = 16;
+    const STEPS: usize = 64;
+    let mut turned = [[[0; LANES]; STEPS]; N];
+    for (group, acc) in acc.chunks_mut(LANES).enumerate() {
+        let mut sums = [0; LANES];
+        sums[..acc.len()].copy_from_slice(acc);
+        for first in (0..steps).step_by(STEPS) {
+            let count = (steps - first).min(STEPS);
+            for (words, turned) in operands.iter().zip(&mut turned) {
+                let run = |lane: usize| &words[(group * LANES + lane) * steps + first..][..count];
+                let out = turned.as_flattened_mut();
+                transpose(simd, run, [acc.len(), count], LANES, out);
+            }
+            for s in 0..count {
+                let rows = turned.each_ref().map(|turned| &turned[s]);
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    *sum = step(*sum, rows.map(|row| row[lane]));
+                }
+            }
+        }
+        acc.copy_from_slice(&sums[..acc.len()]);
     }
 }

@@ -13,6 +13,7 @@ use super::buffer::{view_mut, Buffer};
 use super::workers::Team;
 use micro::{From, Micro, Tile, MAX_COLS, MAX_ROWS};
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Steps of a block.
 const BLOCK_K: usize = 1024;
@@ -22,12 +23,22 @@ const TASK_M: usize = 84;
 /// Columns that are packed at a time, and columns of a task; both multiples of every tile's.
 const BLOCK_N: usize = 2048;
 const TASK_N: usize = 512;
+/// Columns up to which every thread packs them for itself, and words of rows that are then packed
+/// at a time: what is used only once should still be in the second-level cache.
+const FEW_COLUMNS: usize = 128;
+const FEW_COLUMNS_WORDS: usize = 64 << 10;
 
 /// Packs lanes (rows or columns) `first..first + count` of the steps that were prepared, `width`
 /// words for each step.
 pub trait Pack: Sync {
     /// Writes the panel.
     fn panel(&self, first: usize, count: usize, width: usize, out: &mut [u32]);
+
+    /// Whether the steps of a lane lie side by side, so that [`Pack::rows`] is faster.
+    fn in_rows(&self, count: usize) -> bool;
+
+    /// Writes the lanes one after another, each one's steps at the start of `stride` words.
+    fn rows(&self, first: usize, count: usize, stride: usize, out: &mut [u32]);
 }
 
 /// One multiplication: `c[m, n]` takes its start and then `k` steps.
@@ -67,6 +78,9 @@ impl Output {
 struct Packed {
     a: Buffer,
     b: Buffer,
+    /// Between two rows' words for a step, and between a row's words for two steps. Where the
+    /// former is 1, the rows of a tile lie together.
+    a_strides: [usize; 2],
     /// Offsets of the block's rows and columns in the output.
     rows: Vec<usize>,
     cols: Vec<usize>,
@@ -82,10 +96,36 @@ impl Gemm<'_> {
     /// # Safety
     /// The machine must have the micro-kernels' instruction set. The layout must give every
     /// element of the multiplication its own offset, inside of `c`.
-    pub unsafe fn run<P: Pack>(&self, c: Output, mut prepare: impl FnMut(usize, usize) -> [P; 2]) {
+    pub unsafe fn run<P: Pack>(&self, c: Output, prepare: impl Fn(usize, usize) -> [P; 2] + Sync) {
+        let [m, n, _] = self.size;
+        if n > FEW_COLUMNS || m < n {
+            return self.rows(c, &prepare, 0..m, BLOCK_M, self.team);
+        }
+        let parts = match self.team.threads {
+            1 => 1,
+            threads => m.div_ceil(TASK_M).min(4 * threads),
+        };
+        let part = m.div_ceil(parts).next_multiple_of(self.micro.rows);
+        self.team.each(m.div_ceil(part), |p| {
+            let rows = p * part..((p + 1) * part).min(m);
+            let depth = self.size[2].clamp(1, BLOCK_K);
+            let block = (FEW_COLUMNS_WORDS / depth).next_multiple_of(TASK_M);
+            self.rows(c, &prepare, rows, block.min(BLOCK_M), self.team.alone());
+        });
+    }
+
+    /// Multiplies the rows `rows`, `block_m` of them at a time.
+    unsafe fn rows<P: Pack>(
+        &self,
+        c: Output,
+        prepare: &impl Fn(usize, usize) -> [P; 2],
+        rows: Range<usize>,
+        block_m: usize,
+        team: Team,
+    ) {
         // Taken, not borrowed: while this thread waits for others it may run any task.
         let mut packed = PACKED.take();
-        let [m, n, k] = self.size;
+        let [_, n, k] = self.size;
         // Blocks of equal length: a short last one would not pay for its way through the output.
         // Without any steps one empty block writes the start.
         let block_k = k.div_ceil(k.div_ceil(BLOCK_K).max(1)).max(1);
@@ -96,16 +136,16 @@ impl Gemm<'_> {
             for k0 in (0..k.max(1)).step_by(block_k) {
                 let ks = (k - k0).min(block_k);
                 let [a, b] = &prepare(k0, ks);
-                for m0 in (0..m).step_by(BLOCK_M) {
-                    let ms = (m - m0).min(BLOCK_M);
-                    let first = m0 == 0;
+                for m0 in rows.clone().step_by(block_m) {
+                    let ms = (rows.end - m0).min(block_m);
+                    let first = m0 == rows.start;
                     packed.rows.resize(ms, 0);
                     self.layout[0].offsets(m0 as u64, &mut packed.rows);
                     packed.rows.iter_mut().for_each(|row| *row += self.offset);
                     if ks > 0 {
-                        self.pack(a, b, [m0, n0], [ms, ns, ks], first, &mut packed);
+                        self.pack([a, b], [m0, n0], [ms, ns, ks], first, team, &mut packed);
                     }
-                    self.block(&packed, k0, [ms, ns, ks], c);
+                    self.block(&packed, k0, [ms, ns, ks], team, c);
                 }
             }
         }
@@ -115,22 +155,32 @@ impl Gemm<'_> {
     /// Packs a block of rows, and of columns where `columns` says so.
     fn pack<P: Pack>(
         &self,
-        a: &P,
-        b: &P,
+        [a, b]: [&P; 2],
         [m0, n0]: [usize; 2],
         [ms, ns, ks]: [usize; 3],
         columns: bool,
+        team: Team,
         packed: &mut Packed,
     ) {
         let (rows, cols) = (self.micro.rows, self.micro.cols());
-        let a_words = view_mut::<u32>(packed.a.reserve(ms * ks * 4));
-        self.team.chunks(a_words, rows * ks, |p, out| {
-            let count = (ms - p * rows).min(rows);
-            a.panel(m0 + p * rows, count, count, out);
+        let in_rows = a.in_rows(rows);
+        // An odd number of cache lines between rows spreads a tile's words over the cache.
+        let stride = match in_rows {
+            true => (ks.div_ceil(16) | 1) * 16,
+            false => ks,
+        };
+        packed.a_strides = if in_rows { [stride, 1] } else { [1, rows] };
+        let a_words = view_mut::<u32>(packed.a.reserve(ms * stride * 4));
+        team.chunks(a_words, rows * stride, |p, out| {
+            let (first, count) = (m0 + p * rows, (ms - p * rows).min(rows));
+            match in_rows {
+                true => a.rows(first, count, stride, out),
+                false => a.panel(first, count, count, out),
+            }
         });
         if columns {
             let b_words = view_mut::<u32>(packed.b.reserve(ns.div_ceil(cols) * cols * ks * 4));
-            self.team.chunks(b_words, cols * ks, |p, out| {
+            team.chunks(b_words, cols * ks, |p, out| {
                 let count = (ns - p * cols).min(cols);
                 let width = self.micro.vectors(count) * self.micro.lanes;
                 b.panel(n0 + p * cols, count, width, out);
@@ -139,12 +189,15 @@ impl Gemm<'_> {
     }
 
     /// Multiplies packed blocks.
-    unsafe fn block(&self, packed: &Packed, k0: usize, [ms, ns, ks]: [usize; 3], c: Output) {
-        let task_n = if self.team.threads > 1 {
-            TASK_N
-        } else {
-            BLOCK_N
-        };
+    unsafe fn block(
+        &self,
+        packed: &Packed,
+        k0: usize,
+        [ms, ns, ks]: [usize; 3],
+        team: Team,
+        c: Output,
+    ) {
+        let task_n = if team.threads > 1 { TASK_N } else { BLOCK_N };
         let tasks = [ms.div_ceil(TASK_M), ns.div_ceil(task_n)];
         let run = |task: usize| {
             let (i, j) = (task % tasks[0], task / tasks[0]);
@@ -152,7 +205,7 @@ impl Gemm<'_> {
             let cols = j * task_n..((j + 1) * task_n).min(ns);
             self.task(packed, k0, [ms, ns, ks], rows, cols, c);
         };
-        self.team.each(tasks[0] * tasks[1], run);
+        team.each(tasks[0] * tasks[1], run);
     }
 
     unsafe fn task(
@@ -160,8 +213,8 @@ impl Gemm<'_> {
         packed: &Packed,
         k0: usize,
         [ms, ns, ks]: [usize; 3],
-        rows: std::ops::Range<usize>,
-        cols: std::ops::Range<usize>,
+        rows: Range<usize>,
+        cols: Range<usize>,
         c: Output,
     ) {
         let micro = &self.micro;
@@ -173,9 +226,15 @@ impl Gemm<'_> {
             for m in rows.clone().step_by(micro.rows) {
                 let height = (ms - m).min(micro.rows);
                 let (row_offsets, after) = packed.rows[m..rows.end].split_at(height);
+                // A tile of fewer rows lies closer together.
+                let (row_words, a_strides) = match packed.a_strides {
+                    [1, _] => (ks, [1, height]),
+                    strides => (strides[0], strides),
+                };
                 let mut tile = Tile {
                     k: ks,
-                    a: packed.a.bytes().as_ptr().cast::<f32>().add(m * ks),
+                    a: (packed.a.bytes().as_ptr().cast::<f32>()).add(m * row_words),
+                    a_strides,
                     b: packed.b.bytes().as_ptr().cast::<f32>().add(n * ks),
                     c: c.0.add(first),
                     rows: row_offsets,

@@ -35,6 +35,17 @@ pub struct Instr {
     pub code: Code,
     pub dst: Slot,
     pub src: [Slot; 3],
+    /// A bit for each operand that is one word for the whole block; never all of them.
+    pub splat: u8,
+}
+
+/// A constant of a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Const {
+    pub slot: Slot,
+    pub word: u32,
+    /// Whether a whole block of it is needed, rather than the word alone.
+    pub block: bool,
 }
 
 /// A body ready to be executed.
@@ -42,8 +53,10 @@ pub struct Instr {
 pub struct Tape {
     /// Number of slots.
     pub slots: usize,
-    /// Slots that hold one word throughout.
-    pub consts: Vec<(Slot, u32)>,
+    /// How many of them, the first ones, are blocks; the others are one word each.
+    pub blocks: usize,
+    /// What constant slots hold.
+    pub consts: Vec<Const>,
     /// For each read of the body, the slot it is loaded into; `None` when nothing needs it.
     pub reads: Vec<Option<Slot>>,
     /// The same for each value.
@@ -58,6 +71,18 @@ pub struct Tape {
     pub result: Slot,
     /// Slots that hold another row of words for every step of a fold.
     pub moving: Vec<Slot>,
+}
+
+/// What is known of a value's bits, should it be a NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nan {
+    /// They are the register's.
+    Exact,
+    /// They are the register's, which is the canonical NaN.
+    Canonical,
+    /// The register holds the canonical NaN, the block any other. Arithmetic does not tell them
+    /// apart, so it is only put right in front of what looks at bits.
+    Pending,
 }
 
 /// What the storage rule of `dtype` makes of a register, as a register: `None` when nothing.
@@ -76,48 +101,87 @@ struct Value {
     code: Option<Code>,
     src: Vec<usize>,
     needs_acc: bool,
-    /// Whether it is known not to be a NaN other than the canonical one.
-    canonical: bool,
+    nan: Nan,
     used: bool,
 }
 
 /// Compiles the body of a map, or of a fold.
 pub fn compile(body: &Body, fold: bool) -> Tape {
     let mut values: Vec<Value> = Vec::new();
-    let mut leaf = |needs_acc, canonical| {
+    let mut leaf = |needs_acc, nan| {
         values.push(Value {
             code: None,
             src: Vec::new(),
             needs_acc,
-            canonical,
+            nan,
             used: false,
         });
     };
-    let tame = |word| float::canonical(word) == word;
+    let constant = |word| match float::canonical(word) == word {
+        true => Nan::Canonical,
+        false => Nan::Exact,
+    };
     if fold {
-        leaf(true, body.dtype == Dtype::F32);
+        leaf(
+            true,
+            if body.dtype == Dtype::F32 {
+                Nan::Pending
+            } else {
+                Nan::Exact
+            },
+        );
     }
     for read in &body.reads {
-        leaf(false, read.dtype == Dtype::F32 && tame(read.fill));
+        leaf(
+            false,
+            if read.dtype == Dtype::F32 {
+                constant(read.fill)
+            } else {
+                Nan::Exact
+            },
+        );
     }
-    body.values.iter().for_each(|_| leaf(false, false));
-    body.consts.iter().for_each(|word| leaf(false, tame(*word)));
+    body.values.iter().for_each(|_| leaf(false, Nan::Exact));
+    body.consts
+        .iter()
+        .for_each(|word| leaf(false, constant(*word)));
+    // For each register, its value, and the same with pending NaNs put right once that was needed.
+    let mut registers: Vec<usize> = (0..values.len()).collect();
+    let mut settled: Vec<Option<usize>> = vec![None; values.len()];
     for op in &body.ops {
-        let (code, src) = decode(op);
-        push(&mut values, code, src.iter().map(|r| *r as usize).collect());
+        let (code, operands) = decode(op);
+        let nan = |values: &[Value], r: u8| values[registers[r as usize]].nan;
+        let mixed = code == Code::Select
+            && [1, 2]
+                .iter()
+                .any(|k| nan(&values, operands[*k]) == Nan::Exact);
+        let mut src = Vec::with_capacity(operands.len());
+        for (k, r) in operands.iter().map(|r| *r as usize).enumerate() {
+            let looks = looks_at_bits(code) || (mixed && k > 0);
+            src.push(match values[registers[r]].nan {
+                Nan::Pending if looks => *settled[r]
+                    .get_or_insert_with(|| push(&mut values, Code::Canonical, vec![registers[r]])),
+                _ => registers[r],
+            });
+        }
+        registers.push(push(&mut values, code, src));
+        settled.push(None);
     }
-    let last = values.len() - 1;
+    let mut last = registers[registers.len() - 1];
+    // An f32 accumulator may be put right at the end of the fold.
+    let later = fold && body.dtype == Dtype::F32;
+    if values[last].nan == Nan::Pending && !later {
+        last = push(&mut values, Code::Canonical, vec![last]);
+    }
     match narrow(body.dtype) {
-        Some(Code::Canonical) if values[last].canonical => {}
-        Some(code) => push(&mut values, code, vec![last]),
+        Some(Code::Canonical) if values[last].nan != Nan::Exact => {}
+        Some(code) => last = push(&mut values, code, vec![last]),
         None => {}
     }
-    let last = values.len() - 1;
     if fold && (!values[last].needs_acc || values[last].code.is_none()) {
-        push(&mut values, Code::Copy, vec![last]);
-        values[last + 1].needs_acc = true;
+        last = push(&mut values, Code::Copy, vec![last]);
+        values[last].needs_acc = true;
     }
-    let last = values.len() - 1;
     values[last].used = true;
     for v in (0..values.len()).rev() {
         if values[v].used {
@@ -126,28 +190,36 @@ pub fn compile(body: &Body, fold: bool) -> Tape {
             }
         }
     }
-    allocate(body, fold, &values)
+    allocate(body, fold, &values, last)
 }
 
-fn push(values: &mut Vec<Value>, code: Code, src: Vec<usize>) {
-    let canonical = match code {
-        Code::Copy => values[src[0]].canonical,
-        Code::Select => values[src[1]].canonical && values[src[2]].canonical,
-        _ => is_float(code),
+fn push(values: &mut Vec<Value>, code: Code, src: Vec<usize>) -> usize {
+    let nan = |k: usize| values[src[k]].nan;
+    let nan = match code {
+        Code::Copy => nan(0),
+        Code::Select if [nan(1), nan(2)].contains(&Nan::Exact) => Nan::Exact,
+        Code::Select if [nan(1), nan(2)] == [Nan::Canonical; 2] => Nan::Canonical,
+        Code::Select => Nan::Pending,
+        Code::FMin | Code::FMax | Code::I32ToF32 | Code::U32ToF32 | Code::Canonical => {
+            Nan::Canonical
+        }
+        _ if is_arithmetic(code) => Nan::Pending,
+        _ => Nan::Exact,
     };
     let needs_acc = src.iter().any(|s| values[*s].needs_acc);
     values.push(Value {
         code: Some(code),
         src,
         needs_acc,
-        canonical,
+        nan,
         used: false,
     });
+    values.len() - 1
 }
 
 /// Gives every value that is used a slot, and orders the instructions: first those that do not
 /// depend on the accumulator.
-fn allocate(body: &Body, fold: bool, values: &[Value]) -> Tape {
+fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
     let mut tape = Tape::default();
     let mut slot = vec![None; values.len()];
     let mut slots = 0..Slot::MAX;
@@ -163,7 +235,11 @@ fn allocate(body: &Body, fold: bool, values: &[Value]) -> Tape {
             let s = fresh();
             slot[v] = Some(s);
             if v >= consts {
-                tape.consts.push((s, body.consts[v - consts]));
+                tape.consts.push(Const {
+                    slot: s,
+                    word: body.consts[v - consts],
+                    block: false,
+                });
             } else if v >= reads {
                 tape.moving.push(s);
             }
@@ -193,7 +269,22 @@ fn allocate(body: &Body, fold: bool, values: &[Value]) -> Tape {
             for (to, s) in src.iter_mut().zip(&value.src) {
                 *to = slot[*s].expect("operands come first");
             }
-            let instr = Instr { code, dst, src };
+            let constant = |s: usize| (consts..ops).contains(&s);
+            let splat = match value.src.iter().all(|s| constant(*s)) {
+                true => {
+                    let blocks = tape.consts.iter_mut().filter(|c| src.contains(&c.slot));
+                    blocks.for_each(|c| c.block = true);
+                    0
+                }
+                false => (value.src.iter().enumerate())
+                    .fold(0, |bits, (k, s)| bits | (constant(*s) as u8) << k),
+            };
+            let instr = Instr {
+                code,
+                dst,
+                src,
+                splat,
+            };
             if after {
                 tape.after.push(instr);
                 tape.moving.retain(|s| *s != dst);
@@ -211,28 +302,52 @@ fn allocate(body: &Body, fold: bool, values: &[Value]) -> Tape {
     tape.moving.sort_unstable();
     tape.moving.dedup();
     tape.acc = 0;
-    tape.result = slot[values.len() - 1].expect("the result is used");
+    tape.result = slot[last].expect("the result is used");
     tape.slots = fresh() as usize;
+    tape.number_blocks_first();
     tape
 }
 
-fn is_float(code: Code) -> bool {
+impl Tape {
+    /// Numbers the slots anew, so that constants of which one word is enough come last.
+    fn number_blocks_first(&mut self) {
+        let single = |tape: &Tape, slot| tape.consts.iter().any(|c| c.slot == slot && !c.block);
+        let (last, first): (Vec<Slot>, Vec<Slot>) =
+            (0..self.slots as Slot).partition(|slot| single(self, *slot));
+        self.blocks = first.len();
+        let mut number = vec![0; self.slots];
+        for (new, old) in (0..).zip(first.iter().chain(&last)) {
+            number[*old as usize] = new;
+        }
+        let instrs = self.before.iter_mut().chain(&mut self.after);
+        let named = instrs.flat_map(|instr| instr.src.iter_mut().chain([&mut instr.dst]));
+        let leaves = self.reads.iter_mut().chain(&mut self.values).flatten();
+        let consts = self.consts.iter_mut().map(|c| &mut c.slot);
+        let others = self
+            .moving
+            .iter_mut()
+            .chain([&mut self.acc, &mut self.result]);
+        for slot in named.chain(leaves).chain(consts).chain(others) {
+            *slot = number[*slot as usize];
+        }
+    }
+}
+
+/// Whether a NaN that comes out is the hardware's.
+fn is_arithmetic(code: Code) -> bool {
     use Code::*;
-    matches!(
-        code,
-        FAdd | FSub
-            | FMul
-            | FFma
-            | FDiv
-            | FSqrt
-            | FMin
-            | FMax
-            | FNeg
-            | FAbs
-            | I32ToF32
-            | U32ToF32
-            | Canonical
-    )
+    matches!(code, FAdd | FSub | FMul | FFma | FDiv | FSqrt | FNeg | FAbs)
+}
+
+/// Whether the result depends on the bits of an operand that is a NaN.
+fn looks_at_bits(code: Code) -> bool {
+    use Code::*;
+    let sees_numbers = is_arithmetic(code)
+        || matches!(
+            code,
+            FMin | FMax | FEq | FLt | FLe | F32ToI32 | F32ToU32 | Select | Copy | Canonical
+        );
+    !sees_numbers
 }
 
 fn decode(op: &Op) -> (Code, Vec<u8>) {

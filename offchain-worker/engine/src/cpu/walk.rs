@@ -153,15 +153,19 @@ impl Walk {
 
     /// The words themselves, if they lie one after another and pass every condition.
     pub fn in_place<'a, T>(&self, place: &Place, source: &'a [T], at: &Point) -> Option<&'a [T]> {
-        let [Run { offset, .. }] = *self.runs else {
-            return None;
-        };
         let len = self.len;
-        if len > 1 && self.unit.offset != 1 || !self.inside(&place.ranges, at) {
+        let apart = self.runs.len() != 1 || len > 1 && self.unit.offset != 1;
+        if apart || !self.inside(&place.ranges, at) {
             return None;
         }
-        let from = offset.wrapping_add(at.offset) as usize;
+        let from = self.start(at);
         Some(&source[from..from + len])
+    }
+
+    /// The offset of the first point when the other parts add `at`.
+    pub fn start(&self, at: &Point) -> usize {
+        let first = self.runs.first().map_or(0, |run| run.offset);
+        first.wrapping_add(at.offset) as usize
     }
 
     /// Reads the word of every point into every `step`-th element of `out`; `at` is what the other
@@ -188,17 +192,35 @@ impl Walk {
         }
         for (first, len, start) in self.runs() {
             let out = &mut out[first * step..][..(len - 1) * step + 1];
-            let span = self.span(&place.ranges, &start, at, len);
-            let outside = (0..span.0).chain(span.1..len);
-            outside.for_each(|i| out[i * step] = fill);
-            if span.0 == span.1 {
-                continue;
-            }
-            let skipped = self.unit.offset.wrapping_mul(span.0 as i64);
-            let from = start.offset.wrapping_add(at.offset).wrapping_add(skipped);
-            let out = &mut out[span.0 * step..][..(span.1 - span.0 - 1) * step + 1];
-            copy(source, from, self.unit.offset, widen, out, step);
+            self.read_run(place, source, &start, at, fill, widen, out, step);
         }
+    }
+
+    /// Reads a part of a run, whose first point adds `start`, into every `step`-th element of `out`
+    /// from the first to the last.
+    #[allow(clippy::too_many_arguments)]
+    fn read_run<T: Plain>(
+        &self,
+        place: &Place,
+        source: &[T],
+        start: &Point,
+        at: &Point,
+        fill: u32,
+        widen: impl Fn(T) -> u32,
+        out: &mut [u32],
+        step: usize,
+    ) {
+        let len = out.len().div_ceil(step);
+        let span = self.span(&place.ranges, start, at, len);
+        let outside = (0..span.0).chain(span.1..len);
+        outside.for_each(|i| out[i * step] = fill);
+        if span.0 == span.1 {
+            return;
+        }
+        let skipped = self.unit.offset.wrapping_mul(span.0 as i64);
+        let from = start.offset.wrapping_add(at.offset).wrapping_add(skipped);
+        let out = &mut out[span.0 * step..][..(span.1 - span.0 - 1) * step + 1];
+        copy(source, from, self.unit.offset, widen, out, step);
     }
 }
 
@@ -220,6 +242,17 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// How many points from `first` on, below `end`, have the same words.
+    fn alike(&self, first: usize, end: usize) -> usize {
+        let words = self.units.iter().zip(&self.values);
+        let used = words.filter(|(unit, _)| !unit.zero());
+        used.fold(end - first, |alike, (_, values)| {
+            let values = &values[first..first + alike];
+            let same = values.iter().position(|value| *value != values[0]);
+            same.unwrap_or(alike)
+        })
+    }
+
     /// `point` with what the words add at point `i`.
     fn add(&self, point: Point, i: usize) -> Point {
         let words = self.units.iter().zip(&self.values);
@@ -232,22 +265,28 @@ impl<'a> Words<'a> {
 }
 
 impl Walk {
-    /// As [`Walk::read`], where the access depends on index words.
+    /// As [`Walk::read`], where the access depends on index words. Neighbouring points often have
+    /// the same words, as those of one row of a table do, and are then read as one.
     pub fn read_indexed<T: Plain>(
         &self,
         load: &Load,
         source: &[T],
         at: &Point,
         words: Words<'_>,
-        widen: impl Fn(T) -> u32,
+        widen: impl Fn(T) -> u32 + Copy,
         out: &mut [u32],
     ) {
-        for ((i, point), to) in self.points().enumerate().zip(out) {
-            let point = words.add(point.plus(at), i);
-            *to = match point.passes(&load.place.ranges) {
-                true => widen(source[point.offset as usize]),
-                false => load.fill,
-            };
+        for (first, len, start) in self.runs() {
+            let mut next = first;
+            while next < first + len {
+                let same = words.alike(next, first + len);
+                let offset = self.unit.times((next - first) as i64);
+                let start = start.plus(&offset);
+                let at = words.add(*at, next);
+                let out = &mut out[next..next + same];
+                self.read_run(&load.place, source, &start, &at, load.fill, widen, out, 1);
+                next += same;
+            }
         }
     }
 

@@ -25,8 +25,11 @@ pub enum From {
 pub struct Tile<'a> {
     /// Steps.
     pub k: usize,
-    /// Packed rows: for each step, one word for each of the tile's rows.
+    /// The rows' words.
     pub a: *const f32,
+    /// How many words lie between two rows' words for a step, and between a row's words for two
+    /// steps.
+    pub a_strides: [usize; 2],
     /// Packed columns: for each step, one word for each column, up to whole vectors.
     pub b: *const f32,
     /// The output.
@@ -96,8 +99,8 @@ impl Micro {
     /// Computes a tile.
     ///
     /// # Safety
-    /// The machine must have the instruction set. `a` must hold `k * rows` words and `b`
-    /// `k * vectors * lanes`; every row's `cols` words of `c` must be valid and nobody else's.
+    /// The machine must have the instruction set. `a` must hold a word for each step and row and `b`
+    /// `k * vectors * lanes` words; every row's `cols` words of `c` must be valid and nobody else's.
     pub unsafe fn run(&self, tile: &Tile) {
         let vectors = self.vectors(tile.cols);
         (self.kernels[tile.rows.len() - 1][vectors - 1])(tile)
@@ -137,7 +140,7 @@ unsafe fn portable<const ROWS: usize, const COLS: usize>(tile: &Tile) {
     }
     for p in 0..tile.k {
         for (i, acc) in acc.iter_mut().enumerate() {
-            let a = *tile.a.add(p * ROWS + i);
+            let a = *tile.a.add(i * tile.a_strides[0] + p * tile.a_strides[1]);
             for (j, acc) in acc.iter_mut().enumerate() {
                 let b = *tile.b.add(p * COLS + j);
                 *acc = if NATIVE_FMA {
@@ -162,8 +165,10 @@ unsafe fn portable<const ROWS: usize, const COLS: usize>(tile: &Tile) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{float, From, Kernel, Tile};
+    use super::{float, From, Kernel, Tile, MAX_ROWS};
     use std::arch::x86_64::*;
+
+    const GROUPS: usize = MAX_ROWS.div_ceil(3);
 
     macro_rules! table {
         ($kernel:ident: $($rows:literal)+) => {
@@ -173,6 +178,20 @@ mod x86 {
 
     pub static AVX512: [[Kernel; 2]; 14] = table!(avx512: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
     pub static AVX2: [[Kernel; 2]; 6] = table!(avx2: 1 2 3 4 5 6);
+
+    /// Writes a statement out for every row, named by a constant: a loop of this length would not
+    /// be unrolled, and its accumulators would not stay in registers.
+    macro_rules! each_row {
+        ($row:ident => $body:expr) => {
+            each_row!($row => $body; 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
+        };
+        ($row:ident => $body:expr; $($n:literal)+) => {
+            $({
+                const $row: usize = $n;
+                $body
+            })+
+        };
+    }
 
     /// Defines a micro-kernel from a vector type and its operations. The accumulators stay in
     /// registers only if every loop over them has a constant number of turns.
@@ -207,19 +226,28 @@ mod x86 {
                         }
                     }
                 }
-                let (mut a, mut b) = (tile.a, tile.b);
+                // Three rows to a pointer: the others are one and two strides away, which is an
+                // operand of an instruction.
+                let [stride, next] = tile.a_strides;
+                let mut a = [tile.a; GROUPS];
+                for g in 1..GROUPS {
+                    a[g] = a[g - 1].wrapping_add(3 * stride);
+                }
+                let mut b = tile.b;
                 for _ in 0..tile.k {
                     let mut columns = [$zero(); VECTORS];
                     for v in 0..VECTORS {
                         columns[v] = $load(b.add($lanes * v));
                     }
-                    for i in 0..ROWS {
-                        let row = $splat(*a.add(i));
+                    each_row!(I => if I < ROWS {
+                        let row = $splat(*a[I / 3].wrapping_add(I % 3 * stride));
                         for v in 0..VECTORS {
-                            acc[i][v] = $fma(row, columns[v], acc[i][v]);
+                            acc[I][v] = $fma(row, columns[v], acc[I][v]);
                         }
+                    });
+                    for g in 0..GROUPS {
+                        a[g] = a[g].wrapping_add(next);
                     }
-                    a = a.add(ROWS);
                     b = b.add($lanes * VECTORS);
                 }
                 if tile.last {

@@ -5,16 +5,15 @@ use crate::cpu::simd::Simd;
 /// Rows and steps of a block.
 const BLOCK: usize = 16;
 
-/// Writes word `s` of row `lane` to `out[s * width + lane]`, for all of `count` rows and as many
-/// steps as `out` holds. Each row must have that many words.
+/// Writes word `s` of row `lane` to `out[s * width + lane]`, for all of `count` rows of `steps`
+/// words each.
 pub fn transpose<'a>(
     simd: Simd,
     row: impl Fn(usize) -> &'a [u32],
-    count: usize,
+    [count, steps]: [usize; 2],
     width: usize,
     out: &mut [u32],
 ) {
-    let steps = out.len() / width;
     for lane in (0..count).step_by(BLOCK) {
         let height = (count - lane).min(BLOCK);
         // Rows beyond the last repeat it, and are not kept.
@@ -124,7 +123,7 @@ mod tests {
                     .map(|lane| (0..steps).map(|s| (lane * 1000 + s) as u32).collect())
                     .collect();
                 let mut out = vec![u32::MAX; steps * width];
-                transpose(simd, |lane| &rows[lane], count, width, &mut out);
+                transpose(simd, |lane| &rows[lane], [count, steps], width, &mut out);
                 for s in 0..steps {
                     for lane in 0..width {
                         let want = if lane < count {

@@ -109,6 +109,6 @@ fn pack_columns(
             }
         }
         let row = |lane: usize| &rows[lane * groups..][..groups];
-        transpose(simd, row, lanes.len(), width, out);
+        transpose(simd, row, [lanes.len(), groups], width, out);
     });
 }
