@@ -4,7 +4,7 @@ mod support;
 
 use lockstep_agent::roles::Observer;
 use lockstep_agent::run::training::{Training, Unobserved};
-use lockstep_agent::run::Error;
+use lockstep_agent::run::{trial, Device, Error};
 use lockstep_protocol::Hash;
 use std::sync::Arc;
 
@@ -83,4 +83,25 @@ fn a_checkpoint_that_was_lost_is_computed_again() {
         run.segment(&mut Unobserved).unwrap();
     }
     assert_eq!(run.checkpoints(), expected);
+}
+
+#[test]
+fn a_device_is_tried_slot_by_slot_against_another() {
+    let workload = support::workload(3, 1);
+    let mut ours = support::device().engine(workload.job()).unwrap();
+    let mut oracle = Device::Reference.engine(workload.job()).unwrap();
+    let difference = trial::difference(&mut *ours, &mut *oracle, &workload.genesis);
+    assert_eq!(difference.unwrap(), None);
+
+    // An engine that computes from other records, as one that is broken would.
+    let mut wrong = workload.clone();
+    let records: Vec<u8> = (*wrong.inputs.datasets[0])
+        .as_ref()
+        .iter()
+        .map(|b| b ^ 1)
+        .collect();
+    wrong.inputs.datasets[0] = Arc::new(records);
+    let mut broken = support::device().engine(wrong.job()).unwrap();
+    let difference = trial::difference(&mut *broken, &mut *oracle, &workload.genesis);
+    assert!(difference.unwrap().is_some());
 }

@@ -251,7 +251,8 @@ fn bits_of_computed_nans_are_canonical() {
     });
     let payload = 0xffc1_2345;
     for (shape, read) in [(len, out(0)), (20, Form::new(0, &[(0, 20), (var::RED, 1)]))] {
-        let reads = [x, y].map(|node| sketch.read(node, &[len], &[read.clone()], payload));
+        let reads =
+            [x, y].map(|node| sketch.read(node, &[len], std::slice::from_ref(&read), payload));
         let is_fold = shape != len;
         // Registers: the accumulator in a fold, two reads, a constant, then operations.
         let r = is_fold as u8;

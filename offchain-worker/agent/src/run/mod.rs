@@ -1,11 +1,12 @@
 //! A task on this machine: its verified files ([`workload`]), its training ([`training`]), the
-//! files a dispute asks for ([`files`]), the metric its goal asks for ([`goal`]), and deliberate errors
-//! for demonstrations ([`fault`]).
+//! files a dispute asks for ([`files`]), the metric its goal asks for ([`goal`]), the trial of
+//! a device ([`trial`]), and deliberate errors for demonstrations ([`fault`]).
 
 pub mod fault;
 pub mod files;
 pub mod goal;
 pub mod training;
+pub mod trial;
 pub mod workload;
 
 use crate::store;

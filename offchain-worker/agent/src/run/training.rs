@@ -2,7 +2,7 @@
 
 use super::fault::{Cheat, Fault};
 use super::workload::{load_state, save_state, Workload};
-use super::{Device, Error};
+use super::{trial, Device, Error};
 use crate::local::Local;
 use crate::store::Store;
 use lockstep_engine::Engine;
@@ -218,7 +218,7 @@ pub fn engine(
     fault: Option<&Fault>,
 ) -> Result<Box<dyn Engine>, Error> {
     match fault {
-        None => device.engine(workload.job()),
+        None => trial::engine(device, workload),
         Some(fault) => Ok(Box::new(Cheat::new(workload, device, fault)?)),
     }
 }

@@ -214,6 +214,7 @@ fn gpt() -> Case {
             heads: 8,
             causal: true,
             dropout: 0.0,
+            lora: None,
         };
         let y = model.attention(&format!("{block}.attention"), y, attention);
         x = model.graph.add(x, y);

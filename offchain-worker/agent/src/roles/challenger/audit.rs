@@ -5,7 +5,7 @@ use super::{Checking, Error, Observer, Worker};
 use crate::local::Verdict;
 use crate::run::training::{state_hash, Training};
 use crate::run::workload::{load_state, save_state, Workload};
-use crate::run::{self, Device};
+use crate::run::{self, trial, Device};
 use crate::store::{self, Store};
 use lockstep_protocol::Hash;
 use std::str::FromStr;
@@ -150,7 +150,7 @@ impl Checking {
                 load_state(&self.store, &workload.program, state)?
             }
         };
-        let mut engine = device.engine(workload.job())?;
+        let mut engine = trial::engine(device, workload)?;
         engine.load(&before).map_err(run::Error::from)?;
         let first = workload.spec.first_step(segment);
         let steps = workload.spec.segment_steps(segment);
