@@ -200,16 +200,21 @@ fn shapes(nodes: &[Node]) -> String {
     }
 }
 
+/// The name of the slot that a node reads or writes, where it is known.
+pub fn slot_name<'a>(program: &Program, names: &'a [String], node: usize) -> Option<&'a str> {
+    let slot = match node < program.slots as usize {
+        true => node,
+        false => node.checked_sub(program.next_state().start)?,
+    };
+    names.get(slot).map(String::as_str)
+}
+
 /// The slot that a run reads or writes, or the first and the last of several.
 fn name(program: &Program, names: &[String], run: &Range<usize>) -> String {
-    let (slots, next) = (program.slots as usize, program.next_state().start);
-    let slot = |n: usize| match n {
-        n if n < slots => names.get(n),
-        n => names.get(n.checked_sub(next)?),
-    };
+    let slot = |node: usize| slot_name(program, names, node);
     match (slot(run.start), slot(run.end - 1)) {
         (Some(first), Some(last)) if first != last => format!("{first} … {last}"),
-        (Some(first), _) => first.clone(),
+        (Some(first), _) => first.to_owned(),
         _ => String::new(),
     }
 }

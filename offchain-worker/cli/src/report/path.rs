@@ -4,6 +4,7 @@
 //! selections and not its own values; those are computed again here.
 
 use super::history::Dispute;
+use super::outline::slot_name;
 use crate::wording::{self, value};
 use lockstep_agent::run::files::Files;
 use lockstep_agent::run::Error;
@@ -198,7 +199,9 @@ impl Level {
             ),
             File::Nodes => {
                 let kind = node(self.selected).map_or(String::new(), wording::kind);
-                format!("{kind}, one of {entries} nodes")
+                let name = slot_name(program, names, self.selected as usize);
+                let name = name.map_or(String::new(), |name| format!(" {name},"));
+                format!("{kind},{name} one of {entries} nodes")
             }
             File::State => {
                 let name = names.get(self.selected as usize);

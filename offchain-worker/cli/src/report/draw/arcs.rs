@@ -34,7 +34,7 @@ pub struct Arcs {
 }
 
 const WIDTH: f32 = 900.0;
-const TOP: f32 = 92.0;
+const TOP: f32 = 100.0;
 const LINE: f32 = 17.0;
 /// Where the discs are; arcs are left of them.
 const SPINE: f32 = 216.0;
@@ -50,14 +50,11 @@ impl Arcs {
     /// The list as a picture.
     pub fn scene(&self) -> Scene {
         let height = TOP + self.rows.len() as f32 * LINE + 12.0;
-        let mut scene = Scene::new(WIDTH, height, format!("{}, {}", self.title, self.note));
-        scene.text(Text::new((16.0, 22.0), 15.0, Ink::Text, &self.title).strong());
-        let note = Text::new((16.0, 42.0), 12.0, Ink::Faint, &self.note);
-        scene.text(note.within(WIDTH - 32.0));
+        let mut scene = Scene::headed((WIDTH, height), 16.0, &self.title, &self.note);
         let mut x = 16.0;
         for (name, ink) in &self.groups {
-            scene.shape(Shape::disc((x + 4.0, 58.0), 4.0).filled(*ink, 1.0));
-            let text = Text::new((x + 14.0, 62.0), 12.0, Ink::Text, name);
+            scene.shape(Shape::disc((x + 4.0, 63.0), 4.0).filled(*ink, 1.0));
+            let text = Text::new((x + 14.0, 67.0), 12.0, Ink::Text, name);
             x += 14.0 + text.width() + 20.0;
             scene.text(text);
         }

@@ -54,10 +54,7 @@ impl Descent {
         let bottom = TOP + self.levels.len() as f32 * FALL;
         let lines = self.lines();
         let height = bottom + lines.len() as f32 * BOTTOM_LINE + 46.0;
-        let mut scene = Scene::new(WIDTH, height, format!("{}, {}", self.title, self.note));
-        scene.text(Text::new((LEFT, 24.0), 16.0, Ink::Text, &self.title).strong());
-        let note = Text::new((LEFT, 46.0), 12.0, Ink::Faint, &self.note);
-        scene.text(note.within(RIGHT - LEFT));
+        let mut scene = Scene::headed((WIDTH, height), LEFT, &self.title, &self.note);
         for (k, level) in self.levels.iter().enumerate() {
             let y = TOP + k as f32 * FALL;
             level.fan(&mut scene, y);
@@ -117,7 +114,9 @@ impl Level {
         let (start, end) = self.mark();
         scene.shape(Shape::rectangle((LEFT, y), RIGHT - LEFT, BAR).filled(Ink::Panel, 1.0));
         // What lies left of the selected entry is agreed.
-        scene.shape(Shape::rectangle((LEFT, y), start - LEFT, BAR).filled(Ink::Right, 0.22));
+        if start > LEFT {
+            scene.shape(Shape::rectangle((LEFT, y), start - LEFT, BAR).filled(Ink::Right, 0.22));
+        }
         if self.entries <= SINGLE {
             let cell = (RIGHT - LEFT) / self.entries.max(1) as f32;
             for k in 1..self.entries {

@@ -257,6 +257,15 @@ impl Scene {
         }
     }
 
+    /// A picture with a title and, below it, a note, both between margins as wide as `left`.
+    pub fn headed(size: Point, left: f32, title: &str, note: &str) -> Scene {
+        let mut scene = Scene::new(size.0, size.1, format!("{title}, {note}"));
+        scene.text(Text::new((left, 24.0), 16.0, Ink::Text, title).strong());
+        let note = Text::new((left, 46.0), 12.0, Ink::Faint, note);
+        scene.text(note.within(size.0 - 2.0 * left));
+        scene
+    }
+
     /// Adds a shape on top.
     pub fn shape(&mut self, shape: Shape) {
         self.items.push(Item::Shape(shape));
