@@ -38,12 +38,12 @@ fn check(seeds: std::ops::Range<u64>, size: Size) {
 
 #[test]
 fn small_random_programs_agree_byte_for_byte() {
-    check(0..12, Size::SMALL);
+    check(0..cases(12), Size::SMALL);
 }
 
 #[test]
 fn large_random_programs_agree_byte_for_byte() {
-    check(0..5, Size::LARGE);
+    check(0..cases(12) / 2, Size::LARGE);
 }
 
 /// Compiles programs as they are, and with every node by itself, for every generation of GPUs.
@@ -56,7 +56,7 @@ fn kernels_compile_for_every_generation_and_keep_to_exact_instructions() {
         Err(error) => return eprintln!("not checked: {error}"),
     };
     let random = (0..6).map(|seed| random::program(seed, Size::LARGE).program);
-    let built = [products(), windows()].map(|case| Program::clone(&case.job.program));
+    let built = [products(), windows(), integers()].map(|case| Program::clone(&case.job.program));
     let programs = random.chain(built);
     let sources = programs
         .flat_map(|program| {
@@ -206,6 +206,60 @@ fn windows() -> Case {
         heads,
     );
     sketch.finish()
+}
+
+/// Products of integers: of 8 bits in every transpose and with padding, and of mixed types with a
+/// guard.
+fn integers() -> Case {
+    let mut rng = Rng(23);
+    let mut sketch = Sketch::default();
+    let (m, n, k) = (35, 70, 37);
+    let mut slot = |sketch: &mut Sketch, shape: &[u64], dtype: Dtype| {
+        let len = shape.iter().product::<u64>() * dtype.size();
+        let bytes = (0..len).map(|_| rng.next() as u8).collect();
+        sketch.slot(shape, dtype, bytes)
+    };
+    let a = slot(&mut sketch, &[m, k], Dtype::I8);
+    let b = slot(&mut sketch, &[n, k], Dtype::I8);
+    let c = slot(&mut sketch, &[k, n], Dtype::I8);
+    let wide = slot(&mut sketch, &[k, n], Dtype::U16);
+    let ops = vec![Op::IMul(1, 2), Op::IAdd(3, 0)];
+    let shifted = Form::new(-3, &[(var::RED, 1)]);
+    for (other, shape, forms, fill) in [
+        (b, [n, k], [out(1), red(0)], 0),
+        (c, [k, n], [red(0), out(1)], 0),
+        (c, [k, n], [shifted, out(1)], -7i32 as u32),
+        (wide, [k, n], [red(0), out(1)], 0),
+    ] {
+        for guarded in [false, true] {
+            let x = sketch.read(a, &[m, k], &[out(0), red(0)], 0);
+            let y = sketch.read(other, &shape, &forms, fill);
+            let guard = Guard {
+                form: Form::new(0, &[(0, 1), (var::RED, -1)]),
+                lo: 0.into(),
+                hi: i64::MAX.into(),
+            };
+            sketch.push(Node::Fold(Fold {
+                body: body(&[m, n], Dtype::I32, vec![x, y], &[], ops.clone()),
+                red: dims(&[k]),
+                when: guarded.then_some(guard).into_iter().collect(),
+                init: Init::Word(0x7fff_fff0),
+            }));
+        }
+    }
+    sketch.finish()
+}
+
+#[test]
+fn integer_products_agree_and_take_four_steps_at_a_time_where_they_can() {
+    let case = integers();
+    agree_on_shim(&case, 1, "integers");
+    let source = Code::new(&case.job.program, Keep::Everything, 1).source;
+    let quads = source
+        .entries
+        .iter()
+        .filter(|(_, text)| text.contains("__dp4a"));
+    assert_eq!(quads.count(), 3);
 }
 
 #[test]

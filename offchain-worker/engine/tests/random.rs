@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{agree, Case};
+use common::{agree, cases, Case};
 use lockstep_engine::Job;
 use lockstep_protocol::random::{self, Size};
 use std::sync::Arc;
@@ -21,12 +21,6 @@ fn check(seeds: std::ops::Range<u64>, size: Size) {
         };
         agree(&Case { job, state }, &format!("seed {seed}"));
     }
-}
-
-/// Programs per test; `LOCKSTEP_CASES` asks for more.
-fn cases(usual: u64) -> u64 {
-    let asked = std::env::var("LOCKSTEP_CASES").ok();
-    asked.map_or(usual, |n| n.parse().expect("LOCKSTEP_CASES is a number"))
 }
 
 #[test]

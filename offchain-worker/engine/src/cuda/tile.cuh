@@ -5,13 +5,14 @@
 //
 // `T` is generated and says what a contraction is: how many rows, columns, steps and batches; its
 // operands `T::A` (which the rows follow) and `T::B` (the columns); where an element of the output
-// lies and starts; which steps its guards let through.
+// lies and starts; which steps its guards let through; what a step does. Products of 8-bit integers
+// take four steps of the program at a time, in a word.
 
 template <class O, int W, int BK>
 struct Panel {
     static constexpr int COUNT = W * BK / 256;
     typename O::Lane lanes[COUNT];
-    float held[COUNT];
+    u32 held[COUNT];
 
     static __device__ __forceinline__ u32 lane(int l) {
         const u32 e = threadIdx.x + 256u * l;
@@ -26,12 +27,11 @@ struct Panel {
         for (int l = 0; l < COUNT; ++l)
             lanes[l] = O::lane(batch, iminu(first + lane(l), O::lanes - 1));
     }
-    __device__ __forceinline__ void fetch(const void* p, u32 k, u32 steps) {
+    __device__ __forceinline__ void fetch(const void* p, u32 k) {
 #pragma unroll
-        for (int l = 0; l < COUNT; ++l)
-            held[l] = f32(O::load(p, lanes[l], O::step(iminu(k + step(l), steps - 1))));
+        for (int l = 0; l < COUNT; ++l) held[l] = O::at(p, lanes[l], k + step(l));
     }
-    __device__ __forceinline__ void put(float (*shared)[W + 4]) {
+    __device__ __forceinline__ void put(u32 (*shared)[W + 4]) {
 #pragma unroll
         for (int l = 0; l < COUNT; ++l) shared[step(l)][lane(l)] = held[l];
     }
@@ -48,13 +48,13 @@ template <class T, int TM, int TN, int BK>
 static __device__ __forceinline__ void tile(void* out, const void* start, const void* a, const void* b) {
     constexpr int BM = 16 * TM, BN = 16 * TN;
     constexpr u32 DOWN = (T::A::lanes + BM - 1) / BM, ACROSS = (T::B::lanes + BN - 1) / BN;
-    __shared__ __align__(16) float sa[2][BK][BM + 4];
-    __shared__ __align__(16) float sb[2][BK][BN + 4];
+    __shared__ __align__(16) u32 sa[2][BK][BM + 4];
+    __shared__ __align__(16) u32 sb[2][BK][BN + 4];
     const u32 batch = blockIdx.x / (DOWN * ACROSS);
     const u32 row = blockIdx.x / ACROSS % DOWN * BM, column = blockIdx.x % ACROSS * BN;
     const u32 ty = threadIdx.x / 16, tx = threadIdx.x % 16;
 
-    float acc[TM][TN];
+    u32 acc[TM][TN];
     typename T::RowGuard down[TM];
     typename T::ColumnGuard across[TN];
 #pragma unroll
@@ -64,13 +64,13 @@ static __device__ __forceinline__ void tile(void* out, const void* start, const 
 #pragma unroll
         for (int j = 0; j < TN; ++j) {
             const u32 n = iminu(column + owned<TN>(tx, j), T::B::lanes - 1);
-            acc[i][j] = f32(T::start(start, batch, m, n));
+            acc[i][j] = T::start(start, batch, m, n);
             across[j] = T::column_guard(batch, n);
         }
     }
 
-    auto multiply = [&](const float* ra, const float* rb, u32 k) {
-        float x[TM], y[TN];
+    auto multiply = [&](const u32* ra, const u32* rb, u32 k) {
+        u32 x[TM], y[TN];
 #pragma unroll
         for (int i = 0; i < TM; ++i) x[i] = ra[owned<TM>(ty, i)];
 #pragma unroll
@@ -81,13 +81,13 @@ static __device__ __forceinline__ void tile(void* out, const void* start, const 
 #pragma unroll
             for (int j = 0; j < TN; ++j)
                 if (T::row_passes(down[i], at) && T::column_passes(across[j], at))
-                    acc[i][j] = __fmaf_rn(x[i], y[j], acc[i][j]);
+                    acc[i][j] = T::multiply_add(x[i], y[j], acc[i][j]);
     };
 
     Panel<typename T::A, BM, BK> pa(batch, row);
     Panel<typename T::B, BN, BK> pb(batch, column);
-    pa.fetch(a, 0, T::steps);
-    pb.fetch(b, 0, T::steps);
+    pa.fetch(a, 0);
+    pb.fetch(b, 0);
     pa.put(sa[0]);
     pb.put(sb[0]);
     __syncthreads();
@@ -95,8 +95,8 @@ static __device__ __forceinline__ void tile(void* out, const void* start, const 
     for (u32 k = 0; k < T::steps; k += BK) {
         const bool more = k + BK < T::steps;
         if (more) {
-            pa.fetch(a, k + BK, T::steps);
-            pb.fetch(b, k + BK, T::steps);
+            pa.fetch(a, k + BK);
+            pb.fetch(b, k + BK);
         }
         if (k + BK <= T::steps) {
 #pragma unroll
@@ -118,7 +118,7 @@ static __device__ __forceinline__ void tile(void* out, const void* start, const 
         for (int j = 0; j < TN; ++j) {
             const u32 m = row + owned<TM>(ty, i), n = column + owned<TN>(tx, j);
             if (m < T::A::lanes && n < T::B::lanes)
-                store_w(out, T::place(batch, m, n), canon(bits(acc[i][j])));
+                store_w(out, T::place(batch, m, n), T::result(acc[i][j]));
         }
 }
 

@@ -15,6 +15,12 @@ pub struct Case {
     pub state: Vec<Vec<u8>>,
 }
 
+/// Programs per test; `LOCKSTEP_CASES` asks for more.
+pub fn cases(usual: u64) -> u64 {
+    let asked = std::env::var("LOCKSTEP_CASES").ok();
+    asked.map_or(usual, |n| n.parse().expect("LOCKSTEP_CASES is a number"))
+}
+
 /// Every configuration of the CPU engine that this machine has, for one and two threads.
 pub fn configurations() -> Vec<Options> {
     let simds = Simd::available();

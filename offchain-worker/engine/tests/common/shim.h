@@ -44,6 +44,11 @@ static inline int __float2int_rz(float a) {
 static inline unsigned __float2uint_rz(float a) {
     return a >= 4294967296.0f ? 0xffffffffu : a <= 0.0f ? 0u : (unsigned)a;
 }
+static inline int __dp4a(int a, int b, int c) {
+    unsigned sum = c;
+    for (int j = 0; j < 32; j += 8) sum += (unsigned)((signed char)(a >> j) * (signed char)(b >> j));
+    return (int)sum;
+}
 
 struct Fiber {
     ucontext_t context;

@@ -23,6 +23,7 @@ const FEWEST: u64 = 8;
 pub struct Contraction<'a> {
     fold: &'a Fold,
     scope: Scope,
+    kind: Kind,
     /// Which reads the rows and the columns follow.
     operands: [&'a Access; 2],
     /// Output dimensions of the rows, the columns and the batches.
@@ -31,6 +32,63 @@ pub struct Contraction<'a> {
     guards: [Vec<usize>; 2],
     /// Blocks that keep the device busy.
     multiprocessors: u64,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `fma(a, b, acc)` of f32.
+    Float,
+    /// `acc + a * b` of 32-bit integers, which wrap.
+    Integer,
+    /// The same, of operands that are 8-bit: four steps in one instruction. A step past the last adds
+    /// zero, which changes no integer.
+    Quad,
+}
+
+impl Kind {
+    fn of(fold: &Fold, x: &Access, y: &Access) -> Option<Kind> {
+        let body = &fold.body;
+        // More registers would stand between the reads and the result.
+        let bare = body.index.is_empty() && body.values.is_empty() && body.consts.is_empty();
+        if !bare {
+            return None;
+        }
+        let eight = |access: &Access| {
+            let fill = access.fill as i32;
+            access.dtype == Dtype::I8 && i32::from(fill as i8) == fill
+        };
+        match body.ops.as_slice() {
+            [Op::FFma(1, 2, 0) | Op::FFma(2, 1, 0)] => {
+                let floats = [body.dtype, x.dtype, y.dtype] == [Dtype::F32; 3];
+                floats.then_some(Kind::Float)
+            }
+            [Op::IMul(1, 2) | Op::IMul(2, 1), Op::IAdd(0, 3) | Op::IAdd(3, 0)] => {
+                let words = matches!(body.dtype, Dtype::I32 | Dtype::U32);
+                let integers = x.dtype != Dtype::F32 && y.dtype != Dtype::F32;
+                let quads = eight(x) && eight(y) && fold.when.is_empty();
+                (words && integers).then_some(if quads { Kind::Quad } else { Kind::Integer })
+            }
+            _ => None,
+        }
+    }
+
+    /// Steps of the program in one of the tile.
+    fn together(self) -> u64 {
+        match self {
+            Kind::Quad => 4,
+            Kind::Float | Kind::Integer => 1,
+        }
+    }
+
+    /// What a step makes of two operands and the accumulator, and what the last one is stored as.
+    fn functions(self) -> [&'static str; 2] {
+        match self {
+            Kind::Float => ["ffma(x, y, acc)", "canon(acc)"],
+            Kind::Integer => ["acc + x * y", "acc"],
+            Kind::Quad => ["(u32)__dp4a((int)x, (int)y, (int)acc)", "acc"],
+        }
+    }
 }
 
 /// The accumulators of a thread, down and across, and the steps of a tile.
@@ -78,16 +136,7 @@ impl<'a> Contraction<'a> {
         let [x, y] = body.reads.as_slice() else {
             return None;
         };
-        let product = matches!(
-            body.ops.as_slice(),
-            [Op::FFma(1, 2, 0)] | [Op::FFma(2, 1, 0)]
-        );
-        let floats = [body.dtype, x.dtype, y.dtype] == [Dtype::F32; 3];
-        // More registers would stand between the reads and the result.
-        let bare = body.index.is_empty() && body.values.is_empty() && body.consts.is_empty();
-        if !product || !floats || !bare {
-            return None;
-        }
+        let kind = Kind::of(fold, x, y)?;
         let follows = |access: &Access, d: usize| {
             let place = Place::new(access);
             place.offset.coefs[d] != 0
@@ -131,6 +180,7 @@ impl<'a> Contraction<'a> {
         let contraction = Contraction {
             scope: Scope::new(&body.shape, &fold.red, &[]),
             fold,
+            kind,
             operands,
             dims,
             guards,
@@ -196,7 +246,7 @@ impl<'a> Contraction<'a> {
     pub fn text(&self, entry: &str, reads: usize, v: impl Fn(u32) -> usize) -> String {
         let mut text = format!(
             "struct {entry}_t {{\n    static constexpr u32 steps = {}u;\n",
-            self.steps()
+            self.steps().div_ceil(self.kind.together())
         );
         for (k, operand) in ["A", "B"].into_iter().enumerate() {
             self.operand(k, operand, &mut text);
@@ -205,7 +255,12 @@ impl<'a> Contraction<'a> {
         self.guard(1, "ColumnGuard", "column", &mut text);
         self.step_guard(&mut text);
         self.output(&mut text);
-        text += "};\n";
+        let [step, result] = self.kind.functions();
+        let _ = write!(
+            text,
+            "    static __device__ __forceinline__ u32 multiply_add(u32 x, u32 y, u32 acc) {{ return {step}; }}\n    \
+                 static __device__ __forceinline__ u32 result(u32 acc) {{ return {result}; }}\n}};\n"
+        );
         let pointer = |node: Option<u32>| node.map_or("nullptr".into(), |n| format!("v{}", v(n)));
         let [start, a, b] = self.reads().map(pointer);
         let mut parameters = String::from("void* __restrict__ out");
@@ -305,7 +360,8 @@ impl<'a> Contraction<'a> {
                  struct Step {{ {kind} {declared}; }};\n        \
                  static __device__ __forceinline__ Lane lane(u32 batch, u32 i) {{ {at}return {{{lane}}}; }}\n        \
                  static __device__ __forceinline__ Step step(u32 k) {{ {step_at}return {{{step}}}; }}\n        \
-                 static __device__ __forceinline__ u32 load(const void* p, Lane lane, Step step) {{ return {value}; }}\n    \
+                 static __device__ __forceinline__ u32 load(const void* p, Lane lane, Step step) {{ return {value}; }}\n        \
+                 static __device__ __forceinline__ u32 at(const void* p, Lane lane, u32 k) {{ {fetch} }}\n    \
              }};\n",
             lanes = self.sizes()[k],
             by_step = along_steps < along_lanes,
@@ -313,7 +369,24 @@ impl<'a> Contraction<'a> {
             lane = parts(false),
             step_at = self.step_coordinates(),
             step = parts(true),
+            fetch = self.fetch(),
         );
+    }
+
+    /// The word of an operand at a step of the tile. A step past the last reads the last one's, and
+    /// is not taken.
+    fn fetch(&self) -> String {
+        let steps = self.steps();
+        match self.kind {
+            Kind::Float | Kind::Integer => {
+                format!("return load(p, lane, step(iminu(k, {steps}u - 1u)));")
+            }
+            Kind::Quad => format!(
+                "u32 word = 0; for (u32 j = 0; j < 4; ++j) \
+                 if (4 * k + j < {steps}u) \
+                 word |= (load(p, lane, step(4 * k + j)) & 0xffu) << 8 * j; return word;"
+            ),
+        }
     }
 
     /// The type that holds these sums and every part of them.
@@ -408,7 +481,13 @@ impl<'a> Contraction<'a> {
             .filter(|d| shape[*d].0 == 1)
             .map(|d| format!("const u32 o{d} = 0; "))
             .collect();
-        let operand = |_: &Access| Operand::Memory("p".into(), Nan::Any);
+        let operand = |access: &Access| {
+            let nan = match access.dtype {
+                Dtype::F32 => Nan::Any,
+                _ => Nan::Exact,
+            };
+            Operand::Memory("p".into(), nan)
+        };
         let mut writer = Writer::new(self.scope.clone(), &operand);
         let start = writer.start(self.fold);
         let _ = write!(
