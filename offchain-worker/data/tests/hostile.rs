@@ -8,11 +8,31 @@ use proptest::prelude::*;
 use std::{path::Path, sync::LazyLock, time::Instant};
 use support::{
     allocator::{largest_allocation, Counting},
-    files, npy, npz, read, refused,
+    bytes, compressions, npy, npz, read, refused, safetensors, table, CSV,
 };
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// A sound file of each format, and a column of each.
+fn files() -> Vec<(Format, Vec<u8>, &'static str)> {
+    let data = bytes(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], f32::to_le_bytes);
+    let array = npy("<f4", &[3, 2], &data);
+    let tensor = ("a", ::safetensors::Dtype::F32, vec![3, 2], data);
+    let mut files = vec![
+        (Format::Npy, array.clone(), "x"),
+        (Format::Npz, npz(&[("a", array.clone())], false), "a"),
+        (Format::Npz, npz(&[("a", array)], true), "a"),
+        (Format::Safetensors, safetensors(&[tensor]), "a"),
+        (CSV, b"a,b\n1,2.5\n-3,4\n5e1,6\n".to_vec(), "a"),
+    ];
+    for compression in compressions() {
+        for name in ["x", "n", "flag", "list"] {
+            files.push((Format::Parquet, table(40).file(compression), name));
+        }
+    }
+    files
+}
 
 proptest! {
     #![proptest_config(ProptestConfig {

@@ -153,23 +153,3 @@ pub fn table(rows: usize) -> Table {
         list: (0..rows).map(|k| vec![k as f32, -1.0]).collect(),
     }
 }
-
-/// A sound file of each format, and a column of each.
-pub fn files() -> Vec<(Format, Vec<u8>, &'static str)> {
-    let data = bytes(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], f32::to_le_bytes);
-    let array = npy("<f4", &[3, 2], &data);
-    let tensor = ("a", ::safetensors::Dtype::F32, vec![3, 2], data);
-    let mut files = vec![
-        (Format::Npy, array.clone(), "x"),
-        (Format::Npz, npz(&[("a", array.clone())], false), "a"),
-        (Format::Npz, npz(&[("a", array)], true), "a"),
-        (Format::Safetensors, safetensors(&[tensor]), "a"),
-        (CSV, b"a,b\n1,2.5\n-3,4\n5e1,6\n".to_vec(), "a"),
-    ];
-    for compression in compressions() {
-        for name in ["x", "n", "flag", "list"] {
-            files.push((Format::Parquet, table(40).file(compression), name));
-        }
-    }
-    files
-}

@@ -1,4 +1,4 @@
-//! Files that NumPy wrote; `fixtures/make.py` makes them.
+//! Files that NumPy and Arrow wrote; `fixtures/make.py` makes them.
 
 use lockstep_data::{Column, Error, Format, Kind, Source};
 use lockstep_protocol::program::Dtype;
@@ -44,6 +44,35 @@ fn archives_give_their_arrays_by_name() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn tables_give_their_columns_whatever_packs_them() {
+    for name in ["none", "snappy", "gzip", "zstd"] {
+        let file = open(&format!("table_{name}.parquet"));
+        assert_eq!(file.names().unwrap(), ["x", "label", "flag", "pair"]);
+        assert_eq!(
+            floats(&column(&file, "x").unwrap()),
+            [0.0, 0.375, 0.75, 1.125]
+        );
+        let label = column(&file, "label").unwrap();
+        assert_eq!(label.encode(Dtype::U8).unwrap(), [2, 0, 1, 2]);
+        let flag = column(&file, "flag").unwrap();
+        assert_eq!(flag.encode(Dtype::U8).unwrap(), [1, 0, 0, 1]);
+        let pair = column(&file, "pair").unwrap();
+        assert_eq!((pair.rows(), pair.shape()), (4, &[2][..]));
+        assert_eq!(floats(&pair), [0.5, 0.0, 0.5, 1.0, 0.5, 2.0, 0.5, 3.0]);
+    }
+    let file = open("table.csv");
+    assert_eq!(
+        floats(&column(&file, "x").unwrap()),
+        [0.0, 0.375, 0.75, 1.125]
+    );
+    let file = open("arrays.safetensors");
+    assert_eq!(
+        floats(&column(&file, "half").unwrap()),
+        [1.5, -2.0, 0.25, 65504.0]
+    );
 }
 
 #[test]
