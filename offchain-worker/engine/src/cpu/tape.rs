@@ -303,6 +303,9 @@ fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
     tape.moving.dedup();
     tape.acc = 0;
     tape.result = slot[last].expect("the result is used");
+    for constant in &mut tape.consts {
+        constant.block |= constant.slot == tape.result;
+    }
     tape.slots = fresh() as usize;
     tape.number_blocks_first();
     tape
