@@ -131,7 +131,7 @@ const SHAPE: [usize; 4] = [2, 4, 3, 3];
 type Write = fn(&mut Graph);
 
 /// Operations that no recording has, and the shapes of their outputs.
-const WRITTEN: [(&str, &[usize], Write); 12] = [
+const WRITTEN: [(&str, &[usize], Write); 13] = [
     ("concat_from_sequence", &[4, 4, 3, 3], |graph| {
         graph.node("SequenceConstruct", &["x", "z"], "both", &[]);
         graph.node("ConcatFromSequence", &["both"], "y", &[("axis", 0)]);
@@ -143,6 +143,11 @@ const WRITTEN: [(&str, &[usize], Write); 12] = [
     }),
     ("global_max_pool", &[2, 4, 1, 1], |graph| {
         graph.node("GlobalMaxPool", &["x"], "y", &[]);
+    }),
+    ("is_nan", &SHAPE, |graph| {
+        graph.node("Sqrt", &["x"], "root", &[]);
+        graph.node("IsNaN", &["root"], "negative", &[]);
+        graph.node("Where", &["negative", "z", "root"], "y", &[]);
     }),
     ("mean", &SHAPE, |graph| {
         graph.node("Mean", &["x", "z"], "y", &[])
