@@ -1,7 +1,7 @@
 //! `docs/specification/contracts.md` describes exactly the messages, records, events and errors
 //! of this crate.
 
-use lockstep_interface::{dispute, escrow, stake, terms, Signature};
+use lockstep_interface::{dispute, escrow, goal, stake, terms, Signature};
 use scale_info::{form::MetaForm, Field, MetaType, TypeDef, TypeInfo};
 use std::{fs, path::Path};
 
@@ -109,6 +109,10 @@ fn every_record_event_and_error_is_described() {
         described::<terms::Terms>(),
         described::<terms::Bounds>(),
         described::<terms::TermsFault>(),
+        described::<goal::Goal>(),
+        described::<goal::Side>(),
+        described::<goal::GoalFault>(),
+        described::<goal::MetricProof>(),
         described::<stake::Staker>(),
         described::<stake::Config>(),
         described::<stake::Event>(),
