@@ -106,7 +106,15 @@ fn batched_matmul_agrees() {
     agree(&sketch.finish(), "batched");
 }
 
-/// Convolution, the gradient of its input and of its weights, stride 1.
+/// State tensors of these shapes with numbers that stay finite.
+fn slots(sketch: &mut Sketch, shapes: [&[u64; 4]; 3], rng: &mut Rng) -> [u32; 3] {
+    shapes.map(|shape| {
+        let bytes = rng.tensor(shape.iter().product(), Rng::tame);
+        sketch.slot(shape, Dtype::F32, bytes)
+    })
+}
+
+/// Convolution, the gradient of its input and of its weights.
 #[test]
 fn convolution_and_its_gradients_agree() {
     let (batch, channels, filters, size, pad) = (2, 3, 5, 7, 1i64);
@@ -119,13 +127,7 @@ fn convolution_and_its_gradients_agree() {
             let image = [batch, channels, size, size];
             let weights = [filters, channels, kernel, kernel];
             let result = [batch, filters, extent, extent];
-            let slot = |sketch: &mut Sketch, shape: &[u64; 4], rng: &mut Rng| {
-                let bytes = rng.tensor(shape.iter().product(), Rng::tame);
-                sketch.slot(shape, Dtype::F32, bytes)
-            };
-            let x = slot(&mut sketch, &image, &mut rng);
-            let w = slot(&mut sketch, &weights, &mut rng);
-            let g = slot(&mut sketch, &result, &mut rng);
+            let [x, w, g] = slots(&mut sketch, [&image, &weights, &result], &mut rng);
             let step = stride as i64;
             let window = |position: u8, tap: u8| Form::new(-pad, &[(position, step), (tap, 1)]);
 
@@ -297,13 +299,7 @@ fn convolution_over_the_innermost_axis_agrees() {
         let image = [batch, size, size, channels];
         let weights = [kernel, kernel, channels, filters];
         let result = [batch, extent, extent, filters];
-        let slot = |sketch: &mut Sketch, shape: &[u64; 4], rng: &mut Rng| {
-            let bytes = rng.tensor(shape.iter().product(), Rng::tame);
-            sketch.slot(shape, Dtype::F32, bytes)
-        };
-        let x = slot(&mut sketch, &image, &mut rng);
-        let w = slot(&mut sketch, &weights, &mut rng);
-        let g = slot(&mut sketch, &result, &mut rng);
+        let [x, w, g] = slots(&mut sketch, [&image, &weights, &result], &mut rng);
         let window = |position: u8, tap: u8| Form::new(-1, &[(position, stride as i64), (tap, 1)]);
 
         let (rows, columns) = (window(1, var::RED), window(2, var::RED + 1));

@@ -8,11 +8,9 @@ use common::*;
 use lockstep_engine::cuda::codegen::{Code, Keep};
 use lockstep_engine::cuda::nvrtc::{Nvrtc, Target};
 use lockstep_engine::cuda::{hash, ptx, Cuda, Gpu};
-use lockstep_engine::Job;
 use lockstep_protocol::program::*;
 use lockstep_protocol::random::{self, Size};
 use shim::Shim;
-use std::sync::Arc;
 
 /// Checks the engine on the processor against the reference.
 fn agree_on_shim(case: &Case, multiprocessors: u64, what: &str) {
@@ -22,17 +20,7 @@ fn agree_on_shim(case: &Case, multiprocessors: u64, what: &str) {
 
 fn check(seeds: std::ops::Range<u64>, size: Size) {
     for seed in seeds {
-        let random::Case {
-            program,
-            inputs,
-            state,
-            ..
-        } = random::program(seed, size);
-        let job = Job {
-            program: Arc::new(program),
-            inputs,
-        };
-        agree_on_shim(&Case { job, state }, 1, &format!("seed {seed}"));
+        agree_on_shim(&Case::random(seed, size), 1, &format!("seed {seed}"));
     }
 }
 

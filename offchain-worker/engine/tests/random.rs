@@ -3,23 +3,11 @@
 mod common;
 
 use common::{agree, cases, Case};
-use lockstep_engine::Job;
-use lockstep_protocol::random::{self, Size};
-use std::sync::Arc;
+use lockstep_protocol::random::Size;
 
 fn check(seeds: std::ops::Range<u64>, size: Size) {
     for seed in seeds {
-        let random::Case {
-            program,
-            inputs,
-            state,
-            ..
-        } = random::program(seed, size);
-        let job = Job {
-            program: Arc::new(program),
-            inputs,
-        };
-        agree(&Case { job, state }, &format!("seed {seed}"));
+        agree(&Case::random(seed, size), &format!("seed {seed}"));
     }
 }
 

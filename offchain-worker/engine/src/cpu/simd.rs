@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+#[cfg(target_arch = "x86_64")]
+pub mod lanes;
+
 /// Whether code for the target's baseline has a fused multiply-add in hardware.
 pub const NATIVE_FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 

@@ -6,6 +6,7 @@ use lockstep_engine::{reference::Reference, Engine, Job};
 use lockstep_protocol::encoding::Int;
 use lockstep_protocol::eval::{self, Inputs};
 use lockstep_protocol::program::*;
+use lockstep_protocol::random::{self, Size};
 use lockstep_protocol::tree;
 use std::sync::Arc;
 
@@ -13,6 +14,23 @@ use std::sync::Arc;
 pub struct Case {
     pub job: Job,
     pub state: Vec<Vec<u8>>,
+}
+
+impl Case {
+    /// A random valid program.
+    pub fn random(seed: u64, size: Size) -> Case {
+        let random::Case {
+            program,
+            inputs,
+            state,
+            ..
+        } = random::program(seed, size);
+        let program = Arc::new(program);
+        Case {
+            job: Job { program, inputs },
+            state,
+        }
+    }
 }
 
 /// Programs per test; `LOCKSTEP_CASES` asks for more.

@@ -165,7 +165,7 @@ unsafe fn portable<const ROWS: usize, const COLS: usize>(tile: &Tile) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{float, From, Kernel, Tile, MAX_ROWS};
+    use super::{From, Kernel, Tile, MAX_ROWS};
     use std::arch::x86_64::*;
 
     const GROUPS: usize = MAX_ROWS.div_ceil(3);
@@ -197,17 +197,17 @@ mod x86 {
     /// registers only if every loop over them has a constant number of turns.
     macro_rules! kernel {
         (
-            $name:ident, $features:literal, $lanes:literal, $mask:expr,
-            $zero:ident, $splat:ident, $load:ident, $fma:ident,
-            $masked_load:expr, $masked_store:expr, $canonical:expr
+            $name:ident, $features:literal, $lanes:literal,
+            $zero:ident, $splat:ident, $load:ident, $fma:ident
         ) => {
             #[target_feature(enable = $features)]
             unsafe fn $name<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+                use crate::cpu::simd::lanes::$name as lanes;
                 let rows: &[usize; ROWS] = tile.rows.try_into().expect("one kernel per height");
                 let mut acc = [[$zero(); VECTORS]; ROWS];
-                let mut masks = [$mask(0); VECTORS];
+                let mut masks = [lanes::mask(0); VECTORS];
                 for (v, mask) in masks.iter_mut().enumerate() {
-                    *mask = $mask(tile.cols.saturating_sub($lanes * v).min($lanes));
+                    *mask = lanes::mask(tile.cols.saturating_sub($lanes * v).min($lanes));
                 }
                 match tile.from {
                     From::Word(word) => {
@@ -221,7 +221,7 @@ mod x86 {
                         for i in 0..ROWS {
                             for v in 0..VECTORS {
                                 let from = tile.c.add(rows[i] + $lanes * v);
-                                acc[i][v] = $masked_load(from, masks[v]);
+                                acc[i][v] = lanes::load(from, masks[v]);
                             }
                         }
                     }
@@ -253,13 +253,13 @@ mod x86 {
                 if tile.last {
                     for i in 0..ROWS {
                         for v in 0..VECTORS {
-                            acc[i][v] = $canonical(acc[i][v]);
+                            acc[i][v] = lanes::canonical(acc[i][v]);
                         }
                     }
                 }
                 for i in 0..ROWS {
                     for v in 0..VECTORS {
-                        $masked_store(tile.c.add(rows[i] + $lanes * v), masks[v], acc[i][v]);
+                        lanes::store(tile.c.add(rows[i] + $lanes * v), masks[v], acc[i][v]);
                     }
                 }
             }
@@ -270,36 +270,19 @@ mod x86 {
         avx512,
         "avx512f",
         16,
-        |lanes: usize| ((1u32 << lanes) - 1) as __mmask16,
         _mm512_setzero_ps,
         _mm512_set1_ps,
         _mm512_load_ps,
-        _mm512_fmadd_ps,
-        |from, mask| _mm512_maskz_loadu_ps(mask, from),
-        |to, mask, sum| _mm512_mask_storeu_ps(to, mask, sum),
-        |sum| {
-            let nan = _mm512_castsi512_ps(_mm512_set1_epi32(float::NAN as i32));
-            _mm512_mask_mov_ps(sum, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum), nan)
-        }
+        _mm512_fmadd_ps
     );
 
     kernel!(
         avx2,
         "avx2,fma",
         8,
-        |lanes: usize| {
-            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes as i32), lane)
-        },
         _mm256_setzero_ps,
         _mm256_set1_ps,
         _mm256_load_ps,
-        _mm256_fmadd_ps,
-        |from, mask| _mm256_maskload_ps(from, mask),
-        |to, mask, sum| _mm256_maskstore_ps(to, mask, sum),
-        |sum| {
-            let nan = _mm256_castsi256_ps(_mm256_set1_epi32(float::NAN as i32));
-            _mm256_blendv_ps(sum, nan, _mm256_cmp_ps::<_CMP_UNORD_Q>(sum, sum))
-        }
+        _mm256_fmadd_ps
     );
 }

@@ -286,32 +286,36 @@ impl Addend<'_> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{float, Addend};
+    use super::Addend;
     use std::arch::x86_64::*;
 
     /// Defines how a tile is added, from a vector type and its operations.
     macro_rules! add {
         (
-            $name:ident, $features:literal, $lanes:literal, $mask:expr, $splat:ident,
-            $sums:ident, $exact:ident, $mul:ident, $fma:ident,
-            $masked_load:expr, $masked_store:expr, $canonical:expr
+            $name:ident, $features:literal, $lanes:literal, $splat:ident,
+            $sums:ident, $exact:ident, $mul:ident, $fma:ident
         ) => {
             #[target_feature(enable = $features)]
             pub unsafe fn $name(tile: &Addend, out: *mut f32) {
+                use crate::cpu::simd::lanes::$name as lanes;
                 let start = tile.start.map(|start| $splat(start));
                 for (first, cols) in (0..).step_by($lanes).zip(tile.cols.chunks($lanes)) {
-                    let mask = $mask(cols.len());
-                    let scales = $masked_load(cols.as_ptr(), mask);
+                    let mask = lanes::mask(cols.len());
+                    let scales = lanes::load(cols.as_ptr(), mask);
                     for ((row, offset), sums) in tile.lines() {
                         let out = out.add(offset + first);
                         let sums = $exact($sums(sums.as_ptr().add(first).cast()));
                         let acc = match start {
                             Some(start) => start,
-                            None => $masked_load(out, mask),
+                            None => lanes::load(out, mask),
                         };
                         let acc = $fma(sums, $mul($splat(*row), scales), acc);
-                        let acc = if tile.last { $canonical(acc) } else { acc };
-                        $masked_store(out, mask, acc);
+                        let acc = if tile.last {
+                            lanes::canonical(acc)
+                        } else {
+                            acc
+                        };
+                        lanes::store(out, mask, acc);
                     }
                 }
             }
@@ -322,38 +326,21 @@ mod x86 {
         avx512,
         "avx512f",
         16,
-        |lanes: usize| ((1u32 << lanes) - 1) as __mmask16,
         _mm512_set1_ps,
         _mm512_load_si512,
         _mm512_cvtepi32_ps,
         _mm512_mul_ps,
-        _mm512_fmadd_ps,
-        |from, mask| _mm512_maskz_loadu_ps(mask, from),
-        |to, mask, sum| _mm512_mask_storeu_ps(to, mask, sum),
-        |sum| {
-            let nan = _mm512_castsi512_ps(_mm512_set1_epi32(float::NAN as i32));
-            _mm512_mask_mov_ps(sum, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(sum, sum), nan)
-        }
+        _mm512_fmadd_ps
     );
 
     add!(
         avx2,
         "avx2,fma",
         8,
-        |lanes: usize| {
-            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes as i32), lane)
-        },
         _mm256_set1_ps,
         _mm256_load_si256,
         _mm256_cvtepi32_ps,
         _mm256_mul_ps,
-        _mm256_fmadd_ps,
-        |from, mask| _mm256_maskload_ps(from, mask),
-        |to, mask, sum| _mm256_maskstore_ps(to, mask, sum),
-        |sum| {
-            let nan = _mm256_castsi256_ps(_mm256_set1_epi32(float::NAN as i32));
-            _mm256_blendv_ps(sum, nan, _mm256_cmp_ps::<_CMP_UNORD_Q>(sum, sum))
-        }
+        _mm256_fmadd_ps
     );
 }
