@@ -21,7 +21,7 @@ const BLOCK_K: usize = 1024;
 const BLOCK_M: usize = 84 * 24;
 const TASK_M: usize = 84;
 /// Columns that are packed at a time, and columns of a task; both multiples of every tile's.
-const BLOCK_N: usize = 2048;
+const BLOCK_N: usize = 1024;
 const TASK_N: usize = 512;
 /// Columns up to which every thread packs them for itself, and words of rows that are then packed
 /// at a time: what is used only once should still be in the second-level cache.
