@@ -4,6 +4,8 @@
     python export.py
 """
 
+import pathlib
+
 import torch
 from torch import nn
 
@@ -33,4 +35,4 @@ program = torch.onnx.export(
 # Which lines of Python every node comes from, a quarter of the file.
 for node in program.model.graph.all_nodes():
     node.metadata_props.clear()
-program.save("digits.onnx", external_data=False)
+program.save(pathlib.Path(__file__).parent / "digits.onnx", external_data=False)
