@@ -326,7 +326,9 @@ impl Solver {
         record: &TaskRecord,
         price: u128,
     ) -> Result<Result<Action, Skip>, Error> {
-        if let Err(skip) = self.appetite.terms(&record.terms, price) {
+        // Nobody knows the metric of a goal before the work is done.
+        let least = record.terms.least(price);
+        if let Err(skip) = self.appetite.terms(&record.terms, least) {
             return Ok(Err(skip));
         }
         let fetched = match self.library.get(&self.worker, id, record) {
@@ -334,13 +336,12 @@ impl Solver {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => return Ok(Err(Skip::Files(error.to_string()))),
         };
-        let goal = record.terms.goal.as_ref();
-        if let Some(Err(error)) = goal.map(|goal| goal::check(&fetched.workload.program, goal)) {
+        if let Err(error) = goal::check(&fetched.workload.program, &record.terms) {
             return Ok(Err(Skip::Files(error.to_string())));
         }
         if let Err(skip) = self
             .appetite
-            .workload(&fetched.workload, &record.terms, price)
+            .workload(&fetched.workload, &record.terms, least)
         {
             return Ok(Err(skip));
         }

@@ -39,9 +39,7 @@ impl Submitter {
             spec: workload.spec.clone(),
             terms,
         };
-        if let Some(goal) = &terms.goal {
-            goal::check(&workload.program, goal)?;
-        }
+        goal::check(&workload.program, &terms)?;
         workload.publish(&self.worker.store)?;
         self.worker.store.put_value(&task)?;
         let message = escrow::Submit {

@@ -2,15 +2,19 @@
 
 use super::Error;
 use crate::store::{self, Store};
-use lockstep_interface::{Goal, MetricProof};
+use lockstep_interface::{Goal, MetricProof, Terms};
 use lockstep_protocol::program::{Dtype, Program};
 use lockstep_protocol::{tree, Hash};
 
-/// Makes sure that a goal's slot holds a single f32, so that the metric can be proven.
+/// Makes sure that the slot of the terms' goal, if they have one, holds a single f32, so that the
+/// metric can be proven.
 ///
 /// # Errors
 /// When the program has no such slot, or it holds something else.
-pub fn check(program: &Program, goal: &Goal) -> Result<(), Error> {
+pub fn check(program: &Program, terms: &Terms) -> Result<(), Error> {
+    let Some(goal) = &terms.goal else {
+        return Ok(());
+    };
     let states = &program.nodes[..program.slots as usize];
     let Some(node) = states.get(goal.slot as usize) else {
         return Err(Error::Invalid(format!(

@@ -315,11 +315,10 @@ fn show(context: &Context, task: TaskId) -> Result<()> {
             println!("    open to challenge for {left}");
         }
         if let Some(goal) = record.terms.goal.filter(|_| attempt.window_end > 0) {
-            let metric = f32::from_bits(attempt.metric);
-            match (metric.is_nan(), goal.is_reached(attempt.metric)) {
-                (true, _) => println!("    proves no metric"),
-                (_, true) => println!("    proves {metric}, which reaches the goal"),
-                (_, false) => println!("    proves {metric}, which misses the goal"),
+            match (metric(attempt), goal.is_reached(attempt.metric)) {
+                (None, _) => println!("    proves no metric"),
+                (Some(metric), true) => println!("    proves {metric}, which reaches the goal"),
+                (Some(metric), false) => println!("    proves {metric}, which misses the goal"),
             }
         }
         if attempt.challenges > 0 {
@@ -338,6 +337,11 @@ fn show(context: &Context, task: TaskId) -> Result<()> {
     Ok(())
 }
 
+/// The metric that an attempt has proven.
+fn metric(attempt: &AttemptRecord) -> Option<f32> {
+    Some(f32::from_bits(attempt.metric)).filter(|metric| !metric.is_nan())
+}
+
 fn attempt_json(number: u32, attempt: &AttemptRecord) -> Value {
     json!({
         "attempt": number,
@@ -347,7 +351,7 @@ fn attempt_json(number: u32, attempt: &AttemptRecord) -> Value {
         "deadline": attempt.deadline,
         "window_end": attempt.window_end,
         "challenges": attempt.challenges,
-        "metric": Some(f32::from_bits(attempt.metric)).filter(|metric| !metric.is_nan()),
+        "metric": metric(attempt),
         "trace": hex::encode(attempt.commitment.trace),
         "state": hex::encode(attempt.commitment.state),
     })

@@ -105,10 +105,7 @@ impl fmt::Display for Skip {
 }
 
 impl Appetite {
-    /// Of a task with a goal, what it pays when the goal is missed counts: nobody knows the metric
-    /// before the work is done.
     pub(super) fn terms(&self, terms: &Terms, price: Balance) -> Result<(), Skip> {
-        let price = terms.least(price);
         if terms.stake > self.max_stake {
             return Err(Skip::TooMuchAtRisk(terms.stake));
         }
@@ -130,7 +127,6 @@ impl Appetite {
         let steps = workload.spec.steps as u128;
         let effort = Effort::of(&workload.program);
         let operations = effort.operations as u128 * steps;
-        let price = terms.least(price);
         let want = operations.saturating_mul(self.price_per_tera) / 1_000_000_000_000;
         if price < want {
             return Err(Skip::Price { now: price, want });
