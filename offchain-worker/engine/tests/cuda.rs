@@ -5,22 +5,31 @@ mod common;
 mod shim;
 
 use common::*;
-use lockstep_engine::cuda::codegen::{Code, Keep};
+use lockstep_engine::cuda::codegen::{Code, Keep, Machine};
 use lockstep_engine::cuda::nvrtc::{Nvrtc, Target};
 use lockstep_engine::cuda::{hash, ptx, Cuda, Gpu};
+use lockstep_engine::Job;
 use lockstep_protocol::program::*;
 use lockstep_protocol::random::{self, Size};
 use shim::Shim;
+use std::sync::Arc;
+
+/// A device with tensor cores.
+const MACHINE: Machine = Machine {
+    multiprocessors: 1,
+    capability: 80,
+    shape: None,
+};
 
 /// Checks the engine on the processor against the reference.
-fn agree_on_shim(case: &Case, multiprocessors: u64, what: &str) {
-    let engine = Cuda::new(case.job.clone(), Shim(multiprocessors)).expect("a valid job");
+fn agree_on_shim(case: &Case, machine: Machine, what: &str) {
+    let engine = Cuda::new(case.job.clone(), Shim(machine)).expect("a valid job");
     agrees(case, what, [("shim".into(), engine)]);
 }
 
 fn check(seeds: std::ops::Range<u64>, size: Size) {
     for seed in seeds {
-        agree_on_shim(&Case::random(seed, size), 1, &format!("seed {seed}"));
+        agree_on_shim(&Case::random(seed, size), MACHINE, &format!("seed {seed}"));
     }
 }
 
@@ -44,11 +53,12 @@ fn kernels_compile_for_every_generation_and_keep_to_exact_instructions() {
         Err(error) => return eprintln!("not checked: {error}"),
     };
     let random = (0..6).map(|seed| random::program(seed, Size::LARGE).program);
-    let built = [products(), windows(), integers()].map(|case| Program::clone(&case.job.program));
+    let built = [products(), windows(), integers(), layers(true, true)]
+        .map(|case| Program::clone(&case.job.program));
     let programs = random.chain(built);
     let sources = programs
         .flat_map(|program| {
-            [Keep::Needed, Keep::Everything].map(|k| Code::new(&program, k, 1).source)
+            [Keep::Needed, Keep::Everything].map(|k| Code::new(&program, k, MACHINE).source)
         })
         .chain([hash::source()]);
     for source in sources {
@@ -238,22 +248,172 @@ fn integers() -> Case {
     sketch.finish()
 }
 
+/// A device that has no tensor cores for integers.
+const OLDER: Machine = Machine {
+    capability: 75,
+    ..MACHINE
+};
+
 #[test]
-fn integer_products_agree_and_take_four_steps_at_a_time_where_they_can() {
+fn integer_products_agree_on_tensor_cores_and_without() {
     let case = integers();
-    agree_on_shim(&case, 1, "integers");
-    let source = Code::new(&case.job.program, Keep::Everything, 1).source;
-    let quads = source
-        .entries
-        .iter()
-        .filter(|(_, text)| text.contains("__dp4a"));
-    assert_eq!(quads.count(), 3);
+    agree_on_shim(&case, OLDER, "integers");
+    let tensor = |machine: Machine| {
+        let code = Code::new(&case.job.program, Keep::Everything, machine);
+        let texts = code.source.entries.into_iter().map(|(_, text)| text);
+        texts.filter(|text| text.contains("Tensor<")).count()
+    };
+    // The one with a guard that follows rows, and those of other types, are computed as before.
+    assert_eq!([tensor(OLDER), tensor(MACHINE)], [0, 3]);
+    for shape in 0..4 {
+        let machine = shaped(shape);
+        agree_on_shim(&case, machine, &format!("integers, shape {shape}"));
+    }
+}
+
+/// The shape of tile of this number, wherever it can be taken.
+fn shaped(shape: usize) -> Machine {
+    Machine {
+        shape: Some(shape),
+        ..MACHINE
+    }
+}
+
+/// What layers do: batched products that are added up and go through a map, and block-scaled 8-bit
+/// products whose blocks are added up in floats, at sizes that are multiples of 16 or are not, with
+/// either operand transposed.
+fn layers(aligned: bool, transposed: bool) -> Case {
+    let mut rng = Rng(31);
+    let mut sketch = Sketch::default();
+    let [batches, m, n, k] = if aligned {
+        [3, 48, 64, 32]
+    } else {
+        [3, 37, 41, 19]
+    };
+    let (depth, block) = if aligned { (80, 32) } else { (70, 32) };
+    let blocks = 3;
+    let padded = blocks * block;
+    let mut slot = |sketch: &mut Sketch, shape: &[u64], dtype: Dtype| {
+        let len = shape.iter().product::<u64>();
+        let bytes = match dtype {
+            Dtype::F32 => rng.tensor(len, Rng::tame),
+            _ => (0..len * dtype.size()).map(|_| rng.next() as u8).collect(),
+        };
+        sketch.slot(shape, dtype, bytes)
+    };
+    let sides = |rows: u64, steps: u64, out_form: Form, step: Form| match transposed {
+        false => ([rows, steps], [out_form, step]),
+        true => ([steps, rows], [step, out_form]),
+    };
+    let a = slot(&mut sketch, &[batches, m, k], Dtype::F32);
+    let b = slot(&mut sketch, &[batches, k, n], Dtype::F32);
+    let bias = slot(&mut sketch, &[n], Dtype::F32);
+    let sums = slot(&mut sketch, &[m, n], Dtype::F32);
+    let position = Form::new(0, &[(0, block as i64), (var::RED, 1)]);
+    let (q_shape, q_at) = sides(m, padded, out(1), position.clone());
+    let (w_shape, w_at) = sides(n, padded, out(2), position.clone());
+    let q = slot(&mut sketch, &q_shape, Dtype::I8);
+    let w = slot(&mut sketch, &w_shape, Dtype::I8);
+    let q_scale = slot(&mut sketch, &[m, blocks], Dtype::F32);
+    let w_scale = slot(&mut sketch, &[blocks, n], Dtype::F32);
+    let scaled = slot(&mut sketch, &[m, n], Dtype::F32);
+    let slots = [a, b, bias, sums, q, w, q_scale, w_scale, scaled];
+
+    let (a_shape, a_at) = match transposed {
+        false => ([batches, m, k], [out(0), out(1), red(0)]),
+        true => ([batches, k, m], [out(0), red(0), out(1)]),
+    };
+    let reads = vec![
+        sketch.read(a, &a_shape, &a_at, 0),
+        sketch.read(b, &[batches, k, n], &[out(0), red(0), out(2)], 0),
+    ];
+    let product = body(&[batches, m, n], Dtype::F32, reads, &[], vec![FMA]);
+    let product = sketch.push(fold(product, &[k], Init::Word(1 << 31)));
+    let read = sketch.read(product, &[batches, m, n], &[red(0), out(0), out(1)], 0);
+    let added = body(&[m, n], Dtype::F32, vec![read], &[], vec![Op::FAdd(0, 1)]);
+    let added = sketch.push(fold(added, &[batches], Init::Word(0)));
+
+    let guard = Guard {
+        form: position,
+        lo: 0.into(),
+        hi: (depth as i64).into(),
+    };
+    let reads = vec![
+        sketch.read(q, &q_shape, &q_at, 0),
+        sketch.read(w, &w_shape, &w_at, 0),
+    ];
+    let ops = vec![Op::IMul(1, 2), Op::IAdd(0, 3)];
+    let integers = sketch.push(Node::Fold(Fold {
+        body: body(&[blocks, m, n], Dtype::I32, reads, &[], ops),
+        red: dims(&[block]),
+        when: vec![guard],
+        init: Init::Word(0),
+    }));
+    let reads = vec![
+        sketch.read(integers, &[blocks, m, n], &[red(0), out(0), out(1)], 0),
+        sketch.read(q_scale, &[m, blocks], &[out(0), red(0)], 0),
+        sketch.read(w_scale, &[blocks, n], &[red(0), out(1)], 0),
+    ];
+    let ops = vec![Op::I32ToF32(1), Op::FMul(2, 3), Op::FFma(4, 5, 0)];
+    let floats = body(&[m, n], Dtype::F32, reads, &[], ops);
+    let floats = sketch.push(fold(floats, &[blocks], Init::Word(0)));
+
+    for slot in slots {
+        let shape = sketch.nodes[slot as usize].shape().to_vec();
+        let extents: Vec<u64> = shape.iter().map(|d| d.0).collect();
+        let forms: Vec<Form> = (0..shape.len()).map(|d| out(d as u8)).collect();
+        let dtype = sketch.nodes[slot as usize].dtype();
+        let of = match slot {
+            _ if slot == sums => added,
+            _ if slot == scaled => floats,
+            _ => slot,
+        };
+        let mut reads = vec![sketch.read(of, &extents, &forms, 0)];
+        let mut ops = vec![];
+        if of != slot {
+            reads.push(sketch.read(bias, &[n], &[out(1)], 0));
+            ops = vec![Op::FAdd(0, 1), Op::FMax(3, 2)];
+        }
+        let consts: &[u32] = if of == slot { &[] } else { &[0x3f80_0000] };
+        sketch.push(Node::Map(body(&extents, dtype, reads, consts, ops)));
+    }
+    let program = Program {
+        slots: slots.len() as u32,
+        nodes: sketch.nodes,
+    };
+    Case {
+        job: Job {
+            program: Arc::new(program),
+            inputs: sketch.inputs,
+        },
+        state: sketch.state,
+    }
+}
+
+#[test]
+fn layers_are_one_kernel_each_and_agree() {
+    for (aligned, transposed) in [(true, false), (true, true), (false, false), (false, true)] {
+        let case = layers(aligned, transposed);
+        let what = format!("aligned {aligned}, transposed {transposed}");
+        let code = Code::new(&case.job.program, Keep::Needed, MACHINE);
+        assert_eq!(code.turns.len(), case.state.len(), "{what}");
+        agree_on_shim(&case, MACHINE, &what);
+        agree_on_shim(&case, OLDER, &what);
+    }
+    for shape in 0..5 {
+        agree_on_shim(
+            &layers(true, true),
+            shaped(shape),
+            &format!("shape {shape}"),
+        );
+    }
 }
 
 #[test]
 fn products_agree_in_every_shape_of_tile() {
-    agree_on_shim(&products(), 1, "largest tiles");
-    agree_on_shim(&products(), u64::MAX, "smallest tiles");
+    for shape in 0..5 {
+        agree_on_shim(&products(), shaped(shape), &format!("shape {shape}"));
+    }
 }
 
 #[test]
@@ -276,7 +436,7 @@ fn the_state_is_hashed_where_it_lies() {
         let bytes = (0..len).map(|i| (i * 7 + i / 251) as u8).collect();
         sketch.slot(&[len], Dtype::U8, bytes);
     }
-    agree_on_shim(&sketch.finish(), 1, "hashes");
+    agree_on_shim(&sketch.finish(), MACHINE, "hashes");
 }
 
 #[test]
@@ -287,7 +447,7 @@ fn products_are_computed_in_tiles() {
         .iter()
         .filter(|node| matches!(node, Node::Fold(_)))
         .count();
-    let code = Code::new(&program, Keep::Everything, 1);
+    let code = Code::new(&program, Keep::Everything, MACHINE);
     let tiles = code
         .turns
         .iter()
@@ -298,7 +458,7 @@ fn products_are_computed_in_tiles() {
 
 #[test]
 fn convolutions_and_batched_products_agree() {
-    agree_on_shim(&windows(), 1, "windows");
+    agree_on_shim(&windows(), MACHINE, "windows");
 }
 
 /// What `--device` does on this machine.

@@ -5,11 +5,11 @@
 //! prelude, so it also compiles as ordinary C++, where a test executes it.
 
 use body::{index_type, store_name, Nan, Operand, Word, Writer};
-use fusion::Role;
+use fusion::{Fusion, Hosted, Role};
 use lockstep_protocol::program::{self, Access, Dtype, Node, Program};
 use std::collections::HashMap;
 use std::fmt::Write;
-use tile::Contraction;
+use tile::{After, Contraction, Outer};
 
 mod body;
 mod fusion;
@@ -17,7 +17,7 @@ mod linear;
 mod tile;
 
 /// The text that every generated source begins with.
-pub const PRELUDE: &str = include_str!("prelude.cuh");
+pub const PRELUDE: &str = include_str!("kernels/prelude.cuh");
 
 /// Threads of a block where each computes one element.
 const BLOCK: u32 = 256;
@@ -33,6 +33,8 @@ pub struct Launch {
     pub grid: [u32; 3],
     /// Threads of a block, in x.
     pub block: u32,
+    /// Bytes of shared memory of a block.
+    pub shared: u32,
     /// Whether the threads of a block wait for one another.
     pub barriers: bool,
 }
@@ -83,28 +85,40 @@ pub enum Keep {
     Everything,
 }
 
+/// What of a device decides how work is divided. No bit of a result depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// How many blocks it runs at a time, roughly.
+    pub multiprocessors: u64,
+    /// Its compute capability, 90 for 9.0. From 80 on its tensor cores multiply 8-bit integers.
+    pub capability: u32,
+    /// The number of the shape of tile to take in place of the one that is estimated to be fastest.
+    pub shape: Option<usize>,
+}
+
 impl Code {
-    /// The code of a valid program for a device of so many multiprocessors. Their number decides
-    /// how work is divided, and no bit of a result.
-    pub fn new(program: &Program, keep: Keep, multiprocessors: u64) -> Code {
+    /// The code of a valid program for a device.
+    pub fn new(program: &Program, keep: Keep, machine: Machine) -> Code {
         let next = program.next_state();
         let wanted = |n: usize| keep == Keep::Everything || next.contains(&n);
         let tiles: Vec<Option<Contraction>> = program
             .nodes
             .iter()
-            .map(|node| contraction(node, multiprocessors))
+            .map(|node| contraction(node, machine))
             .collect();
-        let tiled = |n: usize| tiles[n].is_some();
-        let roles = fusion::roles(program, wanted, tiled, keep == Keep::Needed);
+        let fusion = Fusion::new(program, &tiles, wanted, keep == Keep::Needed);
         let mut entries = Entries::default();
         let mut turns = Vec::new();
         for (n, node) in program.nodes.iter().enumerate() {
-            if roles[n] != Role::Stored || matches!(node, Node::Source(_)) {
+            if fusion.roles[n] != Role::Stored || matches!(node, Node::Source(_)) {
                 continue;
             }
-            turns.push(match &tiles[n] {
-                Some(tile) => tile_turn(n, tile, &mut entries),
-                None => turn(program, &roles, n, &mut entries),
+            turns.push(match fusion.hosted[n] {
+                Some(hosted) => {
+                    let tile = tiles[hosted.sum].as_ref().expect("a contraction is hosted");
+                    tile_turn(program, &fusion.roles, n, hosted, tile, &mut entries)
+                }
+                None => turn(program, &fusion.roles, n, &mut entries),
             });
         }
         Code {
@@ -148,29 +162,65 @@ impl Entries {
     }
 }
 
-fn contraction(node: &Node, multiprocessors: u64) -> Option<Contraction<'_>> {
+fn contraction(node: &Node, machine: Machine) -> Option<Contraction<'_>> {
     match node {
-        Node::Fold(fold) => Contraction::recognise(fold, multiprocessors),
+        Node::Fold(fold) => Contraction::recognise(fold, machine),
         Node::Source(_) | Node::Map(_) => None,
     }
 }
 
-/// The kernel that computes a contraction in tiles.
-fn tile_turn(n: usize, tile: &Contraction, entries: &mut Entries) -> Turn {
+/// The kernel that computes a contraction in tiles, and what is hosted with it up to node `n`.
+fn tile_turn(
+    program: &Program,
+    roles: &[Role],
+    n: usize,
+    hosted: Hosted,
+    tile: &Contraction,
+    entries: &mut Entries,
+) -> Turn {
     let mut reads: Vec<usize> = Vec::new();
     for node in tile.reads().into_iter().flatten() {
         if !reads.contains(&(node as usize)) {
             reads.push(node as usize);
         }
     }
+    // The steps of the fold over the batches see the sum, what comes after it the fold's value.
+    let outer = hosted.outer.map(|outer| {
+        let mut kernel = Kernel::given(program, roles, hosted.sum, tile.nan(), reads.clone());
+        kernel.collect_operands(outer);
+        reads.clone_from(&kernel.reads);
+        (outer, kernel)
+    });
+    let (last, nan) = match hosted.outer {
+        Some(outer) => (outer, body::accumulator(program.nodes[outer].dtype())),
+        None => (hosted.sum, tile.nan()),
+    };
+    let mut chain = Kernel::given(program, roles, last, nan, reads);
+    if n != last {
+        chain.collect(n);
+    }
+    let reads = chain.reads.clone();
     let number = |node: u32| reads.iter().position(|read| *read == node as usize);
-    let text = |name: &str| tile.text(name, reads.len(), |node| number(node).unwrap_or(0));
+    let text = |name: &str| {
+        let mut functions = String::new();
+        let outer = outer.as_ref().map(|(outer, kernel)| {
+            kernel.outer(*outer, tile, &format!("{name}_outer"), &mut functions)
+        });
+        let after = After {
+            store: chain.store(n, name, &mut functions),
+            functions,
+            outer,
+        };
+        tile.text(name, reads.len(), |node| number(node).unwrap_or(0), &after)
+    };
     entries.tiles = true;
+    let (blocks, shared) = tile.blocks(hosted.outer.is_some());
     let launch = entries.launch(text, |entry| Launch {
         entry,
         arguments: 1 + reads.len(),
-        grid: [tile.blocks(), 1, 1],
+        grid: [blocks, 1, 1],
         block: tile::THREADS,
+        shared,
         barriers: true,
     });
     Turn {
@@ -197,6 +247,7 @@ fn turn(program: &Program, roles: &[Role], n: usize, entries: &mut Entries) -> T
     let mut kernel = Kernel {
         program,
         roles,
+        given: None,
         functions: Vec::new(),
         reads: Vec::new(),
     };
@@ -209,6 +260,7 @@ fn turn(program: &Program, roles: &[Role], n: usize, entries: &mut Entries) -> T
             arguments: 1 + kernel.reads.len(),
             grid: [len.div_ceil(BLOCK as u64) as u32, 1, 1],
             block: BLOCK,
+            shared: 0,
             barriers: false,
         },
     );
@@ -222,16 +274,43 @@ fn turn(program: &Program, roles: &[Role], n: usize, entries: &mut Entries) -> T
 struct Kernel<'a> {
     program: &'a Program,
     roles: &'a [Role],
+    /// A node whose element the functions are given as `given`, and what its bits stand for.
+    given: Option<(usize, Nan)>,
     /// The nodes that are computed, each before what reads it.
     functions: Vec<usize>,
     /// The nodes that are read from memory.
     reads: Vec<usize>,
 }
 
-impl Kernel<'_> {
+impl<'a> Kernel<'a> {
+    /// The functions of a kernel that reads `reads` besides and computes the node that is given.
+    fn given(
+        program: &'a Program,
+        roles: &'a [Role],
+        node: usize,
+        nan: Nan,
+        reads: Vec<usize>,
+    ) -> Kernel<'a> {
+        Kernel {
+            program,
+            roles,
+            given: Some((node, nan)),
+            functions: Vec::new(),
+            reads,
+        }
+    }
+
     fn collect(&mut self, n: usize) {
+        self.collect_operands(n);
+        self.functions.push(n);
+    }
+
+    fn collect_operands(&mut self, n: usize) {
         for access in self.program.nodes[n].accesses() {
             let read = access.node as usize;
+            if self.given.is_some_and(|(given, _)| given == read) {
+                continue;
+            }
             if self.roles[read] == Role::Inlined {
                 if !self.functions.contains(&read) {
                     self.collect(read);
@@ -240,10 +319,26 @@ impl Kernel<'_> {
                 self.reads.push(read);
             }
         }
-        self.functions.push(n);
     }
 
-    /// The pointers that the kernel and its functions take, as parameters or as arguments.
+    /// The pointers and the value that the functions take, as parameters.
+    fn parameters(&self) -> String {
+        let pointers = self.pointers("const void* __restrict__ ");
+        match self.given {
+            Some(_) => pointers + ", u32 given",
+            None => pointers,
+        }
+    }
+
+    /// The same as arguments, within a function.
+    fn arguments(&self) -> String {
+        match self.given {
+            Some(_) => self.pointers("") + ", given",
+            None => self.pointers(""),
+        }
+    }
+
+    /// The pointers, each with something before it.
     fn pointers(&self, before: &str) -> String {
         let mut text = String::new();
         for k in 0..self.reads.len() {
@@ -252,13 +347,64 @@ impl Kernel<'_> {
         text
     }
 
-    fn text(&self, n: usize, entry: &str) -> String {
-        let mut text = String::new();
-        let mut values: HashMap<usize, Nan> = HashMap::new();
+    /// Writes the functions, and gives what the bits of each node's value stand for.
+    fn write_functions(&self, entry: &str, text: &mut String) -> HashMap<usize, Nan> {
+        let mut values = HashMap::new();
         for (k, f) in self.functions.iter().enumerate() {
-            let nan = self.function(*f, &format!("{entry}_{k}"), entry, &values, &mut text);
+            let nan = self.function(*f, &format!("{entry}_{k}"), entry, &values, text);
             values.insert(*f, nan);
         }
+        values
+    }
+
+    /// The statement that stores node `n` where `value` is what the functions are given.
+    fn store(&self, n: usize, entry: &str, text: &mut String) -> String {
+        let values = self.write_functions(entry, text);
+        let given = self.given.map_or(Nan::Exact, |(_, nan)| nan);
+        let word = match self.functions.len().checked_sub(1) {
+            Some(last) => {
+                let pointers = self.pointers("reads.");
+                Word::new(format!("{entry}_{last}(i{pointers}, value)"), values[&n])
+            }
+            None => Word::new("value", given),
+        };
+        let dtype = self.program.nodes[n].dtype();
+        format!("{}(out, i, {});", store_name(dtype), word.exact())
+    }
+
+    /// The fold `n` over the batches of `tile`.
+    fn outer(&self, n: usize, tile: &Contraction, entry: &str, text: &mut String) -> Outer {
+        let node = &self.program.nodes[n];
+        let Node::Fold(fold) = node else {
+            unreachable!("only a fold adds up batches");
+        };
+        let values = self.write_functions(entry, text);
+        let operand = |access: &Access| self.operand(access, entry, &values);
+        let pointers: String = (0..self.reads.len())
+            .map(|k| format!("        const void* v{k} = reads.v{k};\n"))
+            .collect();
+        let (scope, _) = body::scope(node);
+        let mut start = Writer::new(scope.clone(), &operand);
+        let word = start.start(fold);
+        let start = format!(
+            "{pointers}{}{}        return {word};\n",
+            tile.outer_coordinates(fold, false),
+            start.finish()
+        );
+        let mut step = Writer::new(scope, &operand);
+        let word = step.fold_step(fold);
+        let step = format!(
+            "{pointers}        const u32 given = tile;\n{}{}        return {};\n",
+            tile.outer_coordinates(fold, true),
+            step.finish(),
+            word.text
+        );
+        Outer { start, step }
+    }
+
+    fn text(&self, n: usize, entry: &str) -> String {
+        let mut text = String::new();
+        let values = self.write_functions(entry, &mut text);
         let node = &self.program.nodes[n];
         let kind = index_type(node.len());
         let last = self.functions.len() - 1;
@@ -302,7 +448,7 @@ impl Kernel<'_> {
             text,
             "LOCKSTEP_INLINE u32 {name}({} i{}) {{\n{}    return {};\n}}\n",
             index_type(node.len()),
-            self.pointers("const void* __restrict__ "),
+            self.parameters(),
             writer.finish(),
             word.text,
         );
@@ -311,6 +457,11 @@ impl Kernel<'_> {
 
     fn operand(&self, access: &Access, entry: &str, values: &HashMap<usize, Nan>) -> Operand {
         let n = access.node as usize;
+        if let Some((node, nan)) = self.given {
+            if node == n {
+                return Operand::Value("given".into(), nan);
+            }
+        }
         if let Some(k) = self.reads.iter().position(|read| *read == n) {
             let outside = from_outside(&self.program.nodes[n]);
             let nan = match access.dtype {
@@ -325,6 +476,6 @@ impl Kernel<'_> {
             .iter()
             .position(|f| *f == n)
             .expect("what is not read from memory is inlined");
-        Operand::Inline(format!("{entry}_{function}"), self.pointers(""), values[&n])
+        Operand::Inline(format!("{entry}_{function}"), self.arguments(), values[&n])
     }
 }

@@ -1,7 +1,7 @@
 //! What the engine asks of a machine. A GPU gives it through the driver; in the tests the processor
 //! gives it, which runs the very same source.
 
-use super::codegen::{Launch, Source};
+use super::codegen::{Launch, Machine, Source};
 use crate::Error;
 
 /// Memory of a machine, freed when it is dropped.
@@ -22,9 +22,8 @@ pub trait Device: Send {
     /// Short name for logs: `cuda:0 NVIDIA H100`.
     fn name(&self) -> String;
 
-    /// How many blocks it runs at a time, roughly; more work than that may be cut into larger
-    /// pieces.
-    fn multiprocessors(&self) -> u64;
+    /// What decides how work is divided.
+    fn machine(&self) -> Machine;
 
     /// Memory of at least `bytes` bytes, all zeros.
     ///

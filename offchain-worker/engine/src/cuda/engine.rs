@@ -78,7 +78,7 @@ impl<D: Device> Cuda<D> {
         checked(&job)?;
         let program = &job.program;
         let fixed = Fixed::new(program);
-        let code = Code::new(program, Keep::Needed, device.multiprocessors());
+        let code = Code::new(program, Keep::Needed, device.machine());
         let turns: Vec<&Turn> = code.turns.iter().collect();
         let layout = Layout::new(program, &fixed, &turns, &[], true);
         let advance = Path {
@@ -212,11 +212,7 @@ impl<D: Device> Cuda<D> {
     fn apart(&mut self, step: u32, kept: Option<&[usize]>) -> Result<Apart<'_, D>, Error> {
         self.send_inputs(step)?;
         if self.everything.is_none() {
-            let code = Code::new(
-                &self.job.program,
-                Keep::Everything,
-                self.device.multiprocessors(),
-            );
+            let code = Code::new(&self.job.program, Keep::Everything, self.device.machine());
             let module = self.device.compile(&code.source)?;
             self.everything = Some((code, module));
         }

@@ -1,6 +1,6 @@
 //! NVIDIA GPUs through the driver, which is loaded when it is first needed.
 
-use super::codegen::{Launch, Source};
+use super::codegen::{Launch, Machine, Source};
 use super::device::{Device, Memory};
 use super::nvrtc::{Compiled, Nvrtc, Target};
 use super::ptx;
@@ -17,13 +17,16 @@ const STAGE: usize = 4 << 20;
 /// Entry points that are compiled together; such parts are compiled at the same time.
 const PART: usize = 12;
 
+/// Bytes of shared memory that a block may have without asking for more.
+const FREE_SHARED: u32 = 48 << 10;
+
 /// A GPU with a stream, on which everything happens in order.
 pub struct Gpu {
     ordinal: u32,
     name: String,
     nvrtc: Nvrtc,
     target: Target,
-    multiprocessors: u64,
+    machine: Machine,
     stages: Mutex<Stages>,
     stream: sys::CUstream,
     context: Arc<Context>,
@@ -179,7 +182,11 @@ impl Gpu {
             name: result::device::get_name(device).map_err(driver)?,
             target: nvrtc.target(major * 10 + minor)?,
             nvrtc,
-            multiprocessors: processors.max(1) as u64,
+            machine: Machine {
+                multiprocessors: processors.max(1) as u64,
+                capability: (major * 10 + minor) as u32,
+                shape: None,
+            },
             stages: Mutex::new(Stages::new()?),
             stream: result::stream::create(kind).map_err(driver)?,
             context,
@@ -257,8 +264,8 @@ impl Device for Gpu {
         format!("cuda:{} {}", self.ordinal, self.name)
     }
 
-    fn multiprocessors(&self) -> u64 {
-        self.multiprocessors
+    fn machine(&self) -> Machine {
+        self.machine
     }
 
     fn allocate(&self, bytes: u64) -> Result<GpuMemory, Error> {
@@ -305,6 +312,13 @@ impl Device for Gpu {
                 // SAFETY: the module is loaded.
                 let function = unsafe { result::module::get_function(module, name) };
                 let function = function.map_err(driver)?;
+                if launch.shared > FREE_SHARED {
+                    let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                    let bytes = launch.shared as i32;
+                    // SAFETY: the function has just been got.
+                    unsafe { result::function::set_function_attribute(function, attribute, bytes) }
+                        .map_err(driver)?;
+                }
                 kernels.functions.insert(launch.entry.clone(), function);
             }
         }
@@ -353,7 +367,7 @@ impl Device for Gpu {
             module.functions[&launch.entry],
             (x, y, z),
             (launch.block, 1, 1),
-            0,
+            launch.shared,
             self.stream,
             &mut arguments,
         )

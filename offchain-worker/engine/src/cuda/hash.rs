@@ -117,6 +117,7 @@ fn launch(entry: &str, grid: [u32; 3]) -> Launch {
         arguments: 3,
         grid,
         block: BLOCK,
+        shared: 0,
         barriers: false,
     }
 }
@@ -125,7 +126,7 @@ fn launch(entry: &str, grid: [u32; 3]) -> Launch {
 pub fn source() -> Source {
     let entry = |name: &str| (launch(name, [1, 1, 1]), String::new());
     Source {
-        common: format!("{PRELUDE}{}", include_str!("blake3.cuh")),
+        common: format!("{PRELUDE}{}", include_str!("kernels/blake3.cuh")),
         entries: vec![entry("lockstep_chunks"), entry("lockstep_parents")],
     }
 }

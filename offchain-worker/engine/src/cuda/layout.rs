@@ -172,16 +172,22 @@ fn gap(live: &[(u64, u64, usize)], bytes: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::codegen::{Code, Keep};
+    use super::super::codegen::{Code, Keep, Machine};
     use super::*;
     use lockstep_protocol::random::{self, Rng, Size};
+
+    const MACHINE: Machine = Machine {
+        multiprocessors: 1,
+        capability: 90,
+        shape: None,
+    };
 
     #[test]
     fn no_two_values_that_live_at_once_overlap() {
         for seed in 0..60 {
             let program = random::program(seed, Size::LARGE).program;
             let fixed = Fixed::new(&program);
-            let code = Code::new(&program, Keep::Everything, 1);
+            let code = Code::new(&program, Keep::Everything, MACHINE);
             let turns: Vec<&Turn> = code.turns.iter().collect();
             let kept = [Rng::new(seed).below(program.nodes.len() as u64) as usize];
             let layout = Layout::new(&program, &fixed, &turns, &kept, false);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include <vector>
+
 #define __global__
 #define __device__
 #define __forceinline__ inline
@@ -50,10 +52,25 @@ static inline int __dp4a(int a, int b, int c) {
     return (int)sum;
 }
 
+static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+    const unsigned long long bytes = (unsigned long long)b << 32 | a;
+    unsigned result = 0;
+    for (int j = 0; j < 4; ++j) result |= (unsigned)(bytes >> 8 * (selector >> 4 * j & 7) & 0xff) << 8 * j;
+    return result;
+}
+
+// A copy to shared memory that goes on while the thread does.
+struct Copy {
+    void *to;
+    const void *from;
+    int bytes;
+};
 struct Fiber {
     ucontext_t context;
     char *stack;
     bool done;
+    std::vector<std::vector<Copy>> groups;
+    std::vector<Copy> open;
 };
 static ucontext_t scheduler;
 static Fiber *fiber;
@@ -65,6 +82,57 @@ static void __syncthreads() {
     threadIdx = self;
 }
 
+// Shared memory is not cleared for a block.
+#define LOCKSTEP_SHIM
+#define LOCKSTEP_EXTERN_SHARED(name) unsigned *name = shared_memory
+static unsigned shared_memory[57 * 1024] __attribute__((aligned(16)));
+
+// Half of the blocks copy as soon as they can, which shows who still reads what is overwritten; the
+// others as late as they may, which shows who reads too early.
+static bool copies_early;
+
+static void do_copy(const Copy &copy) { memcpy(copy.to, copy.from, copy.bytes); }
+static void copy_later(void *to, const void *from, int bytes) {
+    if ((size_t)to % bytes || (size_t)from % bytes) {
+        fprintf(stderr, "a copy of %d bytes is not aligned\n", bytes);
+        abort();
+    }
+    if (copies_early) memcpy(to, from, bytes);
+    else fiber->open.push_back({to, from, bytes});
+}
+static void copy_4(unsigned *to, const unsigned *from) { copy_later(to, from, 4); }
+static void copy_16(unsigned *to, const unsigned *from) { copy_later(to, from, 16); }
+static void copies_end_group() {
+    fiber->groups.push_back(fiber->open);
+    fiber->open.clear();
+}
+template <int N>
+static void copies_wait() {
+    auto &groups = fiber->groups;
+    for (; groups.size() > N; groups.erase(groups.begin()))
+        for (const Copy &copy : groups[0]) do_copy(copy);
+}
+
+// The product of a warp of tensor cores, from the fragments of all its threads.
+static void multiply_16_8_32(unsigned *c, const unsigned *a, const unsigned *b) {
+    static unsigned fragments[1024][6];
+    memcpy(fragments[threadIdx.x], a, 16);
+    memcpy(fragments[threadIdx.x] + 4, b, 8);
+    __syncthreads();
+    const unsigned first = threadIdx.x / 32 * 32, lane = threadIdx.x % 32;
+    // Element `k` of a row of A lies in register `k / 16 * 2 + row / 8` of lane `row % 8 * 4 + k % 16 / 4`.
+    auto element = [&](unsigned lane, int word, int k) {
+        return (int)(signed char)(fragments[first + lane][word] >> 8 * (k % 4));
+    };
+    for (int part = 0; part < 4; ++part) {
+        const unsigned row = lane / 4 + part / 2 * 8, column = lane % 4 * 2 + part % 2;
+        for (int k = 0; k < 32; ++k)
+            c[part] += (unsigned)(element(row % 8 * 4 + k % 16 / 4, k / 16 * 2 + row / 8, k) *
+                                  element(column * 4 + k % 16 / 4, 4 + k / 16, k));
+    }
+    __syncthreads();
+}
+
 static void fiber_main() {
     fiber_kernel();
     fiber->done = true;
@@ -72,12 +140,16 @@ static void fiber_main() {
 }
 
 static void run_coroutines(Fiber *fibers) {
+    memset(shared_memory, 0xa5, sizeof shared_memory);
+    copies_early = !copies_early;
     for (unsigned t = 0; t < blockDim.x; ++t) {
         getcontext(&fibers[t].context);
         fibers[t].context.uc_stack.ss_sp = fibers[t].stack;
         fibers[t].context.uc_stack.ss_size = 1 << 16;
         fibers[t].context.uc_link = 0;
         fibers[t].done = false;
+        fibers[t].groups.clear();
+        fibers[t].open.clear();
         makecontext(&fibers[t].context, fiber_main, 0);
     }
     for (unsigned done = 0; done == 0;) {
@@ -98,7 +170,7 @@ static void run_kernel(void (*kernel)(), bool barriers, const unsigned *grid, un
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block, 1, 1};
     fiber_kernel = kernel;
-    Fiber *fibers = barriers ? (Fiber *)calloc(block, sizeof(Fiber)) : 0;
+    Fiber *fibers = barriers ? new Fiber[block] : 0;
     for (unsigned t = 0; barriers && t < block; ++t) fibers[t].stack = (char *)malloc(1 << 16);
     for (unsigned z = 0; z < grid[2]; ++z)
         for (unsigned y = 0; y < grid[1]; ++y)
@@ -114,7 +186,7 @@ static void run_kernel(void (*kernel)(), bool barriers, const unsigned *grid, un
                 }
             }
     for (unsigned t = 0; barriers && t < block; ++t) free(fibers[t].stack);
-    free(fibers);
+    delete[] fibers;
 }
 
 static void *const *arguments;

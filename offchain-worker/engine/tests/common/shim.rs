@@ -1,7 +1,7 @@
 //! A device that runs generated kernels on the processor, through `shim.h` and the machine's C++
 //! compiler.
 
-use lockstep_engine::cuda::codegen::{Launch, Source};
+use lockstep_engine::cuda::codegen::{Launch, Machine, Source};
 use lockstep_engine::cuda::{Device, Memory};
 use lockstep_engine::Error;
 use std::alloc::{alloc_zeroed, dealloc, Layout};
@@ -11,8 +11,8 @@ use std::process::Command;
 
 const HEADER: &str = include_str!("shim.h");
 
-/// The processor as a device of so many multiprocessors.
-pub struct Shim(pub u64);
+/// The processor as a device.
+pub struct Shim(pub Machine);
 
 pub struct Block(*mut u8, Layout);
 
@@ -88,7 +88,7 @@ impl Device for Shim {
         "shim".into()
     }
 
-    fn multiprocessors(&self) -> u64 {
+    fn machine(&self) -> Machine {
         self.0
     }
 

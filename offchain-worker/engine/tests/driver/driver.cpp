@@ -34,6 +34,7 @@ struct Event {
 struct Function {
     Run run;
     int arguments;
+    unsigned shared;
 };
 
 char the_context;
@@ -198,13 +199,20 @@ API cuModuleGetFunction(void **function, void *module, const char *name) {
     auto run = (Run)dlsym(module, ("run_" + entry).c_str());
     auto arguments = (int *)dlsym(module, ("arguments_" + entry).c_str());
     NEED(run && arguments, NOT_FOUND)
-    return *function = new Function{run, *arguments}, OK;
+    return *function = new Function{run, *arguments, 48 << 10}, OK;
+}
+API cuFuncSetAttribute(void *function, int attribute, int bytes) {
+    NEED(ready(), INVALID_CONTEXT)
+    // The most dynamic shared memory that a block may have.
+    NEED(attribute == 8 && bytes <= 227 << 10, INVALID_VALUE)
+    return ((Function *)function)->shared = bytes, OK;
 }
 API cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned, void *stream, void **parameters, void **) {
+                   unsigned shared, void *stream, void **parameters, void **) {
     NEED(ready(), INVALID_CONTEXT)
     NEED(by == 1 && bz == 1 && bx <= 1024 && gx && gy && gz && gy < 65536 && gz < 65536, INVALID_VALUE)
     auto *f = (Function *)function;
+    NEED(shared <= f->shared, INVALID_VALUE)
     std::vector<void *> pointers;
     for (int k = 0; k < f->arguments; ++k) {
         auto address = *(uint64_t *)parameters[k];
@@ -265,11 +273,11 @@ API nvrtcCompileProgram(void *program, int, const char *const *) {
         int arguments = 1;
         for (char c : parameters) arguments += c == ',';
         for (int k = 0; k < arguments; ++k) call += (k ? ", arguments[" : "arguments[") + std::to_string(k) + "]";
-        // Only tiles have barriers.
+        // Only kernels with shared memory have barriers.
         text += "extern \"C\" int arguments_" + name + " = " + std::to_string(arguments) + ";\n";
         text += "extern \"C\" void run_" + name + "(void *const *a, const unsigned *grid, unsigned block) {\n";
         text += "arguments = a; run_kernel([] { " + name + "(" + call + "); }, " +
-                (p->text.find("tile<" + name) == std::string::npos ? "false" : "true") + ", grid, block); }\n";
+                (p->text.find("tile<" + name + "_t") == std::string::npos ? "false" : "true") + ", grid, block); }\n";
     }
     // Beside this library, in the test's folder.
     std::string folder = std::string(getenv("LOCKSTEP_NVRTC")) + "-XXXXXX";

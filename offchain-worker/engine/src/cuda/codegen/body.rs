@@ -29,7 +29,8 @@ pub enum Nan {
 }
 
 impl Word {
-    fn new(text: impl Into<String>, nan: Nan) -> Word {
+    /// A value and what its bits stand for.
+    pub fn new(text: impl Into<String>, nan: Nan) -> Word {
         let text = text.into();
         Word { text, nan }
     }
@@ -97,6 +98,16 @@ pub enum Operand {
     /// A function of the element's offset, called as `function(offset, arguments)`; its value is
     /// what a load of the element would give.
     Inline(String, String, Nan),
+    /// The element that is asked for, whatever its offset.
+    Value(String, Nan),
+}
+
+/// What the bits of an accumulator stand for.
+pub fn accumulator(dtype: Dtype) -> Nan {
+    match dtype {
+        Dtype::F32 => Nan::Any,
+        _ => Nan::Exact,
+    }
 }
 
 /// Writes the function that computes an element of one node.
@@ -193,15 +204,21 @@ impl<'a> Writer<'a> {
         }
         self.index_words(&fold.body.index);
         self.guards(fold);
-        let nan = match dtype {
-            Dtype::F32 => Nan::Any,
-            _ => Nan::Exact,
-        };
+        let nan = accumulator(dtype);
         let word = self.run(&fold.body, Some(Word::new("acc", nan)));
         let word = round_trip(dtype, &word);
         self.line(format!("acc = {};", word.text));
         fold.red.iter().for_each(|_| self.close());
         Word::new("acc", nan)
+    }
+
+    /// The accumulator after a step of a fold without guards, from `acc` and the coordinates.
+    pub fn fold_step(&mut self, fold: &Fold) -> Word {
+        let dtype = fold.body.dtype;
+        self.index_words(&fold.body.index);
+        let nan = accumulator(dtype);
+        let word = self.run(&fold.body, Some(Word::new("acc", nan)));
+        round_trip(dtype, &word)
     }
 
     /// The accumulator before the first step.
@@ -249,6 +266,7 @@ impl<'a> Writer<'a> {
             Operand::Inline(function, arguments, nan) => {
                 (format!("{function}({offset}{arguments})"), nan)
             }
+            Operand::Value(value, nan) => (value, nan),
         };
         let Some(inside) = place.condition(&self.scope) else {
             let name = self.name(&value);

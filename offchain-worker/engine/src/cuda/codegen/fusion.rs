@@ -1,6 +1,9 @@
 //! Which nodes get no value of their own: a node that one other reads, once, is computed inside it.
 
-use lockstep_protocol::program::{Node, Program};
+use super::body;
+use super::linear::{Linear, Place};
+use super::tile::Contraction;
+use lockstep_protocol::program::{Access, Node, Program};
 
 /// Most operations of a kernel, so that it keeps its registers and compiles quickly.
 const MOST_OPERATIONS: usize = 512;
@@ -19,45 +22,121 @@ pub enum Role {
     Inlined,
 }
 
-/// The role of every node, when `wanted` says which ones must be stored and `tiled` which ones are
-/// computed by kernels that neither inline nor can be inlined.
-pub fn roles(
-    program: &Program,
-    wanted: impl Fn(usize) -> bool,
-    tiled: impl Fn(usize) -> bool,
-    fuse: bool,
-) -> Vec<Role> {
-    let nodes = &program.nodes;
-    let mut roles = vec![Role::Unused; nodes.len()];
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-    for (n, node) in nodes.iter().enumerate().rev() {
-        if wanted(n) || !readers[n].is_empty() {
-            roles[n] = Role::Stored;
-            for access in node.accesses() {
-                readers[access.node as usize].push(n);
+/// A contraction that is computed in the kernel of a node that comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hosted {
+    /// The contraction.
+    pub sum: usize,
+    /// The fold that adds up its batches.
+    pub outer: Option<usize>,
+}
+
+/// What happens to every node.
+pub struct Fusion {
+    /// For every node, its role.
+    pub roles: Vec<Role>,
+    /// For every node that is stored, the contraction that its kernel computes: itself or one that
+    /// it is computed from.
+    pub hosted: Vec<Option<Hosted>>,
+}
+
+impl Fusion {
+    /// Decides for all nodes, when `wanted` says which ones must be stored. With `fuse`, a node that
+    /// one other reads, once, may be computed inside that.
+    pub fn new(
+        program: &Program,
+        tiles: &[Option<Contraction>],
+        wanted: impl Fn(usize) -> bool,
+        fuse: bool,
+    ) -> Fusion {
+        let nodes = &program.nodes;
+        let mut roles = vec![Role::Unused; nodes.len()];
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+        for (n, node) in nodes.iter().enumerate().rev() {
+            if wanted(n) || !readers[n].is_empty() {
+                roles[n] = Role::Stored;
+                for access in node.accesses() {
+                    readers[access.node as usize].push(n);
+                }
             }
         }
+        let mut hosted: Vec<Option<Hosted>> = tiles
+            .iter()
+            .enumerate()
+            .map(|(sum, tile)| tile.as_ref().map(|_| Hosted { sum, outer: None }))
+            .collect();
+        if !fuse {
+            return Fusion { roles, hosted };
+        }
+        // What a kernel that ends in this node would read and compute, besides what it inlines.
+        let mut reads: Vec<usize> = nodes.iter().map(|node| node.accesses().count()).collect();
+        let mut operations: Vec<usize> = nodes.iter().map(size).collect();
+        for n in 0..nodes.len() {
+            let [reader] = readers[n].as_slice() else {
+                continue;
+            };
+            let reader = *reader;
+            let fits = operations[n] + operations[reader] <= MOST_OPERATIONS
+                && reads[n] + reads[reader] <= MOST_READS;
+            if wanted(n) || tiles[reader].is_some() || !fits {
+                continue;
+            }
+            let inlined = match hosted[n] {
+                None => inlinable(program, n, reader),
+                Some(_) if hosted[reader].is_some() => false,
+                Some(tile) => {
+                    let within = hosts(program, tiles, tile, n, reader);
+                    hosted[reader] = within;
+                    within.is_some()
+                }
+            };
+            if inlined {
+                roles[n] = Role::Inlined;
+                hosted[n] = None;
+                reads[reader] += reads[n] - 1;
+                operations[reader] += operations[n];
+            }
+        }
+        Fusion { roles, hosted }
     }
-    if !fuse {
-        return roles;
-    }
-    // What a kernel that ends in this node would read and compute, besides what it inlines.
-    let mut reads: Vec<usize> = nodes.iter().map(|node| node.accesses().count()).collect();
-    let mut operations: Vec<usize> = nodes.iter().map(size).collect();
-    for n in 0..nodes.len() {
-        let [reader] = readers[n].as_slice() else {
-            continue;
-        };
-        let reader = *reader;
-        let fits = operations[n] + operations[reader] <= MOST_OPERATIONS
-            && reads[n] + reads[reader] <= MOST_READS;
-        if !wanted(n) && !tiled(n) && !tiled(reader) && fits && inlinable(program, n, reader) {
-            roles[n] = Role::Inlined;
-            reads[reader] += reads[n] - 1;
-            operations[reader] += operations[n];
+}
+
+/// The contraction `tile`, whose kernel ends in `n`, as one whose kernel ends in `reader`.
+fn hosts(
+    program: &Program,
+    tiles: &[Option<Contraction>],
+    tile: Hosted,
+    n: usize,
+    reader: usize,
+) -> Option<Hosted> {
+    let node = &program.nodes[reader];
+    match node {
+        Node::Source(_) => None,
+        Node::Map(body) => {
+            let access = body.reads.iter().find(|access| access.node as usize == n)?;
+            let same = node.len() == program.nodes[n].len();
+            (same && element_for_element(node, access)).then_some(tile)
+        }
+        Node::Fold(fold) => {
+            let reads = &fold.body.reads;
+            let access = reads.iter().find(|access| access.node as usize == n)?;
+            let product = tiles[n].as_ref()?;
+            let adds = product.batches_are_steps_of(fold, access);
+            adds.then_some(Hosted {
+                sum: n,
+                outer: Some(reader),
+            })
         }
     }
-    roles
+}
+
+/// Whether each element of a map reads the element of the same number.
+fn element_for_element(node: &Node, access: &Access) -> bool {
+    let (scope, body) = body::scope(node);
+    let place = Place::new(access);
+    let mut straight = Linear::default();
+    straight.add_row_major(&body.shape, 0, 1);
+    place.condition(&scope).is_none() && scope.same(&place.offset, &straight)
 }
 
 fn size(node: &Node) -> usize {

@@ -26,6 +26,17 @@ impl Linear {
         }
     }
 
+    /// Adds `scale` times the row-major index of the coordinates from variable `base` on.
+    pub fn add_row_major(&mut self, dims: &[Dim], base: u8, scale: i64) {
+        let mut stride = scale;
+        for (d, dim) in dims.iter().enumerate().rev() {
+            if dim.0 > 1 {
+                self.coefs[base as usize + d] = stride;
+            }
+            stride = stride.wrapping_mul(dim.0 as i64);
+        }
+    }
+
     /// The terms that are not zero: variable and coefficient.
     pub fn terms(&self) -> impl Iterator<Item = (usize, i64)> + '_ {
         let all = self.coefs.iter().copied().enumerate();
@@ -80,6 +91,17 @@ impl Scope {
             ranges[var::INDEX as usize + k] = word_range(access);
         }
         Scope { ranges }
+    }
+
+    /// Whether a variable takes more than one value.
+    pub fn varies(&self, v: usize) -> bool {
+        self.ranges[v].0 < self.ranges[v].1
+    }
+
+    /// Whether two sums are the same form of the variables that vary, all of which can be 0.
+    pub fn same(&self, a: &Linear, b: &Linear) -> bool {
+        let alike = |v: usize| !self.varies(v) || a.coefs[v] == b.coefs[v];
+        a.constant == b.constant && (0..var::END as usize).all(alike)
     }
 
     /// Lowest and highest value of a sum.

@@ -8,6 +8,10 @@ typedef unsigned int u32;
 typedef long long i64;
 typedef unsigned long long u64;
 
+#ifndef LOCKSTEP_EXTERN_SHARED
+#define LOCKSTEP_EXTERN_SHARED(name) extern __shared__ __align__(16) u32 name[]
+#endif
+
 #define LOCKSTEP_INLINE static __device__ __forceinline__
 
 LOCKSTEP_INLINE float f32(u32 a) { return __uint_as_float(a); }
