@@ -11,6 +11,7 @@ use lockstep_engine::cuda::{hash, ptx, Cuda, Gpu};
 use lockstep_engine::Job;
 use lockstep_protocol::program::*;
 use lockstep_protocol::random::{self, Size};
+use lockstep_protocol::tree;
 use shim::Shim;
 use std::sync::Arc;
 
@@ -413,6 +414,101 @@ fn layers_are_one_kernel_each_and_agree() {
 fn products_agree_in_every_shape_of_tile() {
     for shape in 0..5 {
         agree_on_shim(&products(), shaped(shape), &format!("shape {shape}"));
+    }
+}
+
+/// Folds that threads share: maxima of rows, sums of integers with a guard and a start, few elements
+/// of many steps; and a maximum of columns, which is left to one thread each.
+fn joins() -> Case {
+    let mut rng = Rng(41);
+    let mut sketch = Sketch::default();
+    let [rows, columns] = [9, 150];
+    let a = rng.tensor(rows * columns, Rng::wild);
+    let a = sketch.slot(&[rows, columns], Dtype::F32, a);
+    let words = |rng: &mut Rng| rng.next() as u32;
+    let b = rng.tensor(rows * columns, words);
+    let b = sketch.slot(&[rows, columns], Dtype::I32, b);
+    for op in [Op::FMax(0, 1), Op::FMin(1, 0)] {
+        let read = sketch.read(a, &[rows, columns], &[out(0), red(0)], 0);
+        let joined = body(&[rows], Dtype::F32, vec![read], &[], vec![op]);
+        sketch.push(fold(joined, &[columns], Init::Word(0xff80_0000)));
+    }
+    let absolute = sketch.read(a, &[rows, columns], &[red(0), out(0)], 0);
+    let ops = vec![Op::FAbs(1), Op::FMax(2, 0)];
+    let joined = body(&[columns], Dtype::F32, vec![absolute], &[], ops);
+    sketch.push(fold(joined, &[rows], Init::Word(0)));
+    let all = sketch.read(b, &[rows, columns], &[red(0), red(1)], 0);
+    for op in [
+        Op::IAdd(0, 1),
+        Op::Xor(1, 0),
+        Op::IMul(0, 1),
+        Op::IMaxS(0, 1),
+        Op::IMinU(0, 1),
+        Op::And(0, 1),
+    ] {
+        let joined = body(&[1], Dtype::I32, vec![all.clone()], &[], vec![op]);
+        sketch.push(Node::Fold(Fold {
+            body: joined,
+            red: dims(&[rows, columns]),
+            when: vec![Guard {
+                form: Form::new(0, &[(var::RED, 1), (var::RED + 1, -1)]),
+                lo: (-90).into(),
+                hi: 5.into(),
+            }],
+            init: Init::Word(77),
+        }));
+    }
+    sketch.finish()
+}
+
+/// The gradients of embeddings: entries of a list are added to the rows that they name.
+fn embeddings() -> Case {
+    let mut rng = Rng(43);
+    let mut sketch = Sketch::default();
+    let entries = 600;
+    let ids: Vec<u8> = (0..entries)
+        .flat_map(|_| (rng.below(14) as u16).to_le_bytes())
+        .collect();
+    let ids = sketch.slot(&[entries], Dtype::U16, ids);
+    for width in [1, 70, 300, 2100] {
+        let values = rng.tensor(entries * width, Rng::wild);
+        let hash = tree::hash(&values);
+        sketch.inputs.constants.insert(hash, Arc::new(values));
+        let values = sketch.push(Node::Source(Source::Constant {
+            shape: dims(&[entries, width]),
+            dtype: Dtype::F32,
+            hash,
+        }));
+        let read = sketch.read(values, &[entries, width], &[red(0), out(1)], 0);
+        let mut taken = body(
+            &[12, width],
+            Dtype::F32,
+            vec![read],
+            &[],
+            vec![Op::FAdd(0, 1)],
+        );
+        taken.index = vec![sketch.read(ids, &[entries], &[red(0)], 0)];
+        sketch.push(Node::Fold(Fold {
+            body: taken,
+            red: dims(&[entries]),
+            when: vec![Guard {
+                form: Form::new(0, &[(var::INDEX, 1), (0, -1)]),
+                lo: 0.into(),
+                hi: 1.into(),
+            }],
+            init: Init::Word(1 << 31),
+        }));
+    }
+    sketch.finish()
+}
+
+#[test]
+fn threads_share_what_has_no_order_and_look_lists_up_together() {
+    for (case, barriers) in [(joins(), 8), (embeddings(), 4)] {
+        let code = Code::new(&case.job.program, Keep::Everything, MACHINE);
+        let together = code.turns.iter().filter(|turn| turn.launch.barriers);
+        assert_eq!(together.count(), barriers);
+        agree_on_shim(&case, MACHINE, "threads that work together");
     }
 }
 

@@ -4,16 +4,20 @@
 //! how it is launched. The text needs no header of CUDA's and no other type than those of the
 //! prelude, so it also compiles as ordinary C++, where a test executes it.
 
-use body::{index_type, store_name, Nan, Operand, Word, Writer};
 use fusion::{Fusion, Hosted, Role};
-use lockstep_protocol::program::{self, Access, Dtype, Node, Program};
+use join::Join;
+use kernel::Kernel;
+use lockstep_protocol::program::{Node, Program};
+use scatter::Scatter;
 use std::collections::HashMap;
-use std::fmt::Write;
-use tile::{After, Contraction, Outer};
+use tile::{After, Contraction};
 
 mod body;
 mod fusion;
+mod join;
+mod kernel;
 mod linear;
+mod scatter;
 mod tile;
 
 /// The text that every generated source begins with.
@@ -106,19 +110,27 @@ impl Code {
             .iter()
             .map(|node| contraction(node, machine))
             .collect();
-        let fusion = Fusion::new(program, &tiles, wanted, keep == Keep::Needed);
+        let ways: Vec<Option<Together>> = program
+            .nodes
+            .iter()
+            .map(|node| Together::recognise(node, machine))
+            .collect();
+        let apart = |n: usize| ways[n].is_some();
+        let fusion = Fusion::new(program, &tiles, wanted, apart, keep == Keep::Needed);
         let mut entries = Entries::default();
         let mut turns = Vec::new();
         for (n, node) in program.nodes.iter().enumerate() {
             if fusion.roles[n] != Role::Stored || matches!(node, Node::Source(_)) {
                 continue;
             }
-            turns.push(match fusion.hosted[n] {
-                Some(hosted) => {
+            let roles = &fusion.roles;
+            turns.push(match (fusion.hosted[n], &ways[n]) {
+                (Some(hosted), _) => {
                     let tile = tiles[hosted.sum].as_ref().expect("a contraction is hosted");
-                    tile_turn(program, &fusion.roles, n, hosted, tile, &mut entries)
+                    tile_turn(program, roles, n, hosted, tile, &mut entries)
                 }
-                None => turn(program, &fusion.roles, n, &mut entries),
+                (None, Some(way)) => together(program, roles, n, way, &mut entries),
+                (None, None) => turn(program, roles, n, machine, &mut entries),
             });
         }
         Code {
@@ -230,35 +242,29 @@ fn tile_turn(
     }
 }
 
-/// Whether a node's bytes come from outside and may hold a NaN that is not canonical.
-fn from_outside(node: &Node) -> bool {
-    matches!(
-        node,
-        Node::Source(
-            program::Source::State { .. }
-                | program::Source::Batch { .. }
-                | program::Source::Constant { .. }
-        )
-    )
-}
-
 /// The kernel that stores node `n` and computes what is inlined into it.
-fn turn(program: &Program, roles: &[Role], n: usize, entries: &mut Entries) -> Turn {
-    let mut kernel = Kernel {
-        program,
-        roles,
-        given: None,
-        functions: Vec::new(),
-        reads: Vec::new(),
-    };
+fn turn(
+    program: &Program,
+    roles: &[Role],
+    n: usize,
+    machine: Machine,
+    entries: &mut Entries,
+) -> Turn {
+    let mut kernel = Kernel::new(program, roles);
     kernel.collect(n);
-    let len = program.nodes[n].len();
+    let node = &program.nodes[n];
+    // What only moves numbers needs more of them under way than a thread each gives.
+    let many = node.len() >= machine.multiprocessors.saturating_mul(8 * BLOCK as u64);
+    let each = match node {
+        Node::Map(_) if many => 4,
+        _ => 1,
+    };
     let launch = entries.launch(
-        |name| kernel.text(n, name),
+        |name| kernel.text(n, name, each),
         |entry| Launch {
             entry,
             arguments: 1 + kernel.reads.len(),
-            grid: [len.div_ceil(BLOCK as u64) as u32, 1, 1],
+            grid: [node.len().div_ceil(each * BLOCK as u64) as u32, 1, 1],
             block: BLOCK,
             shared: 0,
             barriers: false,
@@ -271,211 +277,52 @@ fn turn(program: &Program, roles: &[Role], n: usize, entries: &mut Entries) -> T
     }
 }
 
-struct Kernel<'a> {
-    program: &'a Program,
-    roles: &'a [Role],
-    /// A node whose element the functions are given as `given`, and what its bits stand for.
-    given: Option<(usize, Nan)>,
-    /// The nodes that are computed, each before what reads it.
-    functions: Vec<usize>,
-    /// The nodes that are read from memory.
-    reads: Vec<usize>,
+/// The kernel of a fold whose threads work together, in a way of its own.
+fn together(
+    program: &Program,
+    roles: &[Role],
+    n: usize,
+    way: &Together,
+    entries: &mut Entries,
+) -> Turn {
+    let mut kernel = Kernel::new(program, roles);
+    kernel.collect_operands(n);
+    let launch = entries.launch(
+        |name| match way {
+            Together::Join(join) => join.text(&kernel, n, name),
+            Together::Scatter(scatter) => scatter.text(&kernel, n, name),
+        },
+        |entry| Launch {
+            entry,
+            arguments: 1 + kernel.reads.len(),
+            grid: match way {
+                Together::Join(join) => [join.blocks() as u32, 1, 1],
+                Together::Scatter(scatter) => [scatter.blocks() as u32, 1, 1],
+            },
+            block: BLOCK,
+            shared: 0,
+            barriers: true,
+        },
+    );
+    Turn {
+        launch,
+        writes: n,
+        reads: kernel.reads,
+    }
 }
 
-impl<'a> Kernel<'a> {
-    /// The functions of a kernel that reads `reads` besides and computes the node that is given.
-    fn given(
-        program: &'a Program,
-        roles: &'a [Role],
-        node: usize,
-        nan: Nan,
-        reads: Vec<usize>,
-    ) -> Kernel<'a> {
-        Kernel {
-            program,
-            roles,
-            given: Some((node, nan)),
-            functions: Vec::new(),
-            reads,
-        }
-    }
+/// Folds that are neither contractions nor computed by a thread for each element.
+enum Together<'a> {
+    Join(Join<'a>),
+    Scatter(Scatter<'a>),
+}
 
-    fn collect(&mut self, n: usize) {
-        self.collect_operands(n);
-        self.functions.push(n);
-    }
-
-    fn collect_operands(&mut self, n: usize) {
-        for access in self.program.nodes[n].accesses() {
-            let read = access.node as usize;
-            if self.given.is_some_and(|(given, _)| given == read) {
-                continue;
-            }
-            if self.roles[read] == Role::Inlined {
-                if !self.functions.contains(&read) {
-                    self.collect(read);
-                }
-            } else if !self.reads.contains(&read) {
-                self.reads.push(read);
-            }
-        }
-    }
-
-    /// The pointers and the value that the functions take, as parameters.
-    fn parameters(&self) -> String {
-        let pointers = self.pointers("const void* __restrict__ ");
-        match self.given {
-            Some(_) => pointers + ", u32 given",
-            None => pointers,
-        }
-    }
-
-    /// The same as arguments, within a function.
-    fn arguments(&self) -> String {
-        match self.given {
-            Some(_) => self.pointers("") + ", given",
-            None => self.pointers(""),
-        }
-    }
-
-    /// The pointers, each with something before it.
-    fn pointers(&self, before: &str) -> String {
-        let mut text = String::new();
-        for k in 0..self.reads.len() {
-            let _ = write!(text, ", {before}v{k}");
-        }
-        text
-    }
-
-    /// Writes the functions, and gives what the bits of each node's value stand for.
-    fn write_functions(&self, entry: &str, text: &mut String) -> HashMap<usize, Nan> {
-        let mut values = HashMap::new();
-        for (k, f) in self.functions.iter().enumerate() {
-            let nan = self.function(*f, &format!("{entry}_{k}"), entry, &values, text);
-            values.insert(*f, nan);
-        }
-        values
-    }
-
-    /// The statement that stores node `n` where `value` is what the functions are given.
-    fn store(&self, n: usize, entry: &str, text: &mut String) -> String {
-        let values = self.write_functions(entry, text);
-        let given = self.given.map_or(Nan::Exact, |(_, nan)| nan);
-        let word = match self.functions.len().checked_sub(1) {
-            Some(last) => {
-                let pointers = self.pointers("reads.");
-                Word::new(format!("{entry}_{last}(i{pointers}, value)"), values[&n])
-            }
-            None => Word::new("value", given),
-        };
-        let dtype = self.program.nodes[n].dtype();
-        format!("{}(out, i, {});", store_name(dtype), word.exact())
-    }
-
-    /// The fold `n` over the batches of `tile`.
-    fn outer(&self, n: usize, tile: &Contraction, entry: &str, text: &mut String) -> Outer {
-        let node = &self.program.nodes[n];
+impl Together<'_> {
+    fn recognise(node: &Node, machine: Machine) -> Option<Together<'_>> {
         let Node::Fold(fold) = node else {
-            unreachable!("only a fold adds up batches");
+            return None;
         };
-        let values = self.write_functions(entry, text);
-        let operand = |access: &Access| self.operand(access, entry, &values);
-        let pointers: String = (0..self.reads.len())
-            .map(|k| format!("        const void* v{k} = reads.v{k};\n"))
-            .collect();
-        let (scope, _) = body::scope(node);
-        let mut start = Writer::new(scope.clone(), &operand);
-        let word = start.start(fold);
-        let start = format!(
-            "{pointers}{}{}        return {word};\n",
-            tile.outer_coordinates(fold, false),
-            start.finish()
-        );
-        let mut step = Writer::new(scope, &operand);
-        let word = step.fold_step(fold);
-        let step = format!(
-            "{pointers}        const u32 given = tile;\n{}{}        return {};\n",
-            tile.outer_coordinates(fold, true),
-            step.finish(),
-            word.text
-        );
-        Outer { start, step }
-    }
-
-    fn text(&self, n: usize, entry: &str) -> String {
-        let mut text = String::new();
-        let values = self.write_functions(entry, &mut text);
-        let node = &self.program.nodes[n];
-        let kind = index_type(node.len());
-        let last = self.functions.len() - 1;
-        let value = Word {
-            text: format!("{entry}_{last}(i{})", self.pointers("")),
-            nan: values[&n],
-        };
-        let _ = write!(
-            text,
-            "extern \"C\" __global__ void __launch_bounds__({BLOCK}) {entry}(void* __restrict__ out{}) {{\n    \
-                 const {kind} i = ({kind})blockIdx.x * {BLOCK}u + threadIdx.x;\n    \
-                 if (i < {}u) {}(out, i, {});\n\
-             }}\n\n",
-            self.pointers("const void* __restrict__ "),
-            node.len(),
-            store_name(node.dtype()),
-            value.exact(),
-        );
-        text
-    }
-
-    /// Writes the function of a node's element.
-    fn function(
-        &self,
-        n: usize,
-        name: &str,
-        entry: &str,
-        values: &HashMap<usize, Nan>,
-        text: &mut String,
-    ) -> Nan {
-        let node = &self.program.nodes[n];
-        let operand = |access: &Access| self.operand(access, entry, values);
-        let (scope, body) = body::scope(node);
-        let mut writer = Writer::new(scope, &operand);
-        writer.coordinates(&body.shape, "i");
-        let word = match node {
-            Node::Fold(fold) => writer.fold(fold),
-            _ => writer.map(body),
-        };
-        let _ = write!(
-            text,
-            "LOCKSTEP_INLINE u32 {name}({} i{}) {{\n{}    return {};\n}}\n",
-            index_type(node.len()),
-            self.parameters(),
-            writer.finish(),
-            word.text,
-        );
-        word.nan
-    }
-
-    fn operand(&self, access: &Access, entry: &str, values: &HashMap<usize, Nan>) -> Operand {
-        let n = access.node as usize;
-        if let Some((node, nan)) = self.given {
-            if node == n {
-                return Operand::Value("given".into(), nan);
-            }
-        }
-        if let Some(k) = self.reads.iter().position(|read| *read == n) {
-            let outside = from_outside(&self.program.nodes[n]);
-            let nan = match access.dtype {
-                Dtype::F32 if outside => Nan::Any,
-                Dtype::F32 | Dtype::U16 | Dtype::U8 => Nan::Canonical,
-                Dtype::I32 | Dtype::U32 | Dtype::I8 => Nan::Exact,
-            };
-            return Operand::Memory(format!("v{k}"), nan);
-        }
-        let function = self
-            .functions
-            .iter()
-            .position(|f| *f == n)
-            .expect("what is not read from memory is inlined");
-        Operand::Inline(format!("{entry}_{function}"), self.arguments(), values[&n])
+        let join = Join::recognise(fold, machine).map(Together::Join);
+        join.or_else(|| Scatter::recognise(fold).map(Together::Scatter))
     }
 }

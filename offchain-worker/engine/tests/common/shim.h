@@ -71,6 +71,7 @@ struct Fiber {
     bool done;
     std::vector<std::vector<Copy>> groups;
     std::vector<Copy> open;
+    unsigned votes;
 };
 static ucontext_t scheduler;
 static Fiber *fiber;
@@ -80,6 +81,17 @@ static void __syncthreads() {
     Index self = threadIdx;
     swapcontext(&fiber->context, &scheduler);
     threadIdx = self;
+}
+
+// Whether any thread of the block says so. The first thread to come clears the vote, which the last
+// one to leave the vote before that has read.
+static int __syncthreads_or(int vote) {
+    static bool any[2];
+    bool &now = any[fiber->votes++ % 2];
+    if (threadIdx.x == 0) now = false;
+    now |= vote != 0;
+    __syncthreads();
+    return now;
 }
 
 // Shared memory is not cleared for a block.
@@ -149,6 +161,7 @@ static void run_coroutines(Fiber *fibers) {
         fibers[t].context.uc_link = 0;
         fibers[t].done = false;
         fibers[t].groups.clear();
+        fibers[t].votes = 0;
         fibers[t].open.clear();
         makecontext(&fibers[t].context, fiber_main, 0);
     }

@@ -273,11 +273,13 @@ API nvrtcCompileProgram(void *program, int, const char *const *) {
         int arguments = 1;
         for (char c : parameters) arguments += c == ',';
         for (int k = 0; k < arguments; ++k) call += (k ? ", arguments[" : "arguments[") + std::to_string(k) + "]";
-        // Only kernels with shared memory have barriers.
+        const size_t begin = match->position(), after = p->text.find("extern \"C\"", begin);
+        const std::string body = p->text.substr(begin, after - begin);
+        const bool barriers = body.find("__syncthreads") != std::string::npos || body.find("tile<") != std::string::npos;
         text += "extern \"C\" int arguments_" + name + " = " + std::to_string(arguments) + ";\n";
         text += "extern \"C\" void run_" + name + "(void *const *a, const unsigned *grid, unsigned block) {\n";
         text += "arguments = a; run_kernel([] { " + name + "(" + call + "); }, " +
-                (p->text.find("tile<" + name + "_t") == std::string::npos ? "false" : "true") + ", grid, block); }\n";
+                (barriers ? "true" : "false") + ", grid, block); }\n";
     }
     // Beside this library, in the test's folder.
     std::string folder = std::string(getenv("LOCKSTEP_NVRTC")) + "-XXXXXX";

@@ -2,7 +2,7 @@
 
 use super::linear::{name, Linear, Place, Scope};
 use lockstep_protocol::float;
-use lockstep_protocol::program::{var, Access, Body, Dim, Dtype, Fold, Init, Node, Op};
+use lockstep_protocol::program::{var, Access, Body, Dim, Dtype, Fold, Guard, Init, Node, Op};
 use std::fmt::Write;
 
 /// A register of the generated code.
@@ -168,21 +168,28 @@ impl<'a> Writer<'a> {
 
     /// Declares the coordinates `o` of the row-major index `index`.
     pub fn coordinates(&mut self, shape: &[Dim], index: &str) {
+        self.named_coordinates("o", shape, index);
+    }
+
+    fn named_coordinates(&mut self, name: &str, shape: &[Dim], index: &str) {
         let len = shape.iter().map(|d| d.0).product();
         let kind = index_type(len);
         // The outermost coordinate that varies is what is left.
         let Some(first) = shape.iter().position(|d| d.0 > 1) else {
-            return (0..shape.len()).for_each(|d| self.line(format!("const u32 o{d} = 0;")));
+            return (0..shape.len()).for_each(|d| self.line(format!("const u32 {name}{d} = 0;")));
         };
-        self.line(format!("{kind} rest = {index};"));
+        self.line(format!("{kind} rest_{name} = {index};"));
         for (d, dim) in shape.iter().enumerate().rev() {
             if d == first {
-                self.line(format!("const {kind} o{d} = rest;"));
+                self.line(format!("const {kind} {name}{d} = rest_{name};"));
             } else if dim.0 == 1 {
-                self.line(format!("const {kind} o{d} = 0;"));
+                self.line(format!("const {kind} {name}{d} = 0;"));
             } else {
-                self.line(format!("const {kind} o{d} = rest % {}u;", dim.0));
-                self.line(format!("rest /= {}u;", dim.0));
+                self.line(format!(
+                    "const {kind} {name}{d} = rest_{name} % {}u;",
+                    dim.0
+                ));
+                self.line(format!("rest_{name} /= {}u;", dim.0));
             }
         }
     }
@@ -231,6 +238,46 @@ impl<'a> Writer<'a> {
                 round_trip(dtype, &word).text
             }
         }
+    }
+
+    /// The condition under which no guard forbids a step, from the coordinates.
+    pub fn passes(&mut self, fold: &Fold) -> String {
+        self.index_words(&fold.body.index);
+        let condition = |guard: &Guard| {
+            let form = Linear::from(&guard.form);
+            self.scope.condition(&form, guard.lo.0, guard.hi.0)
+        };
+        let conditions: Vec<String> = fold.when.iter().filter_map(condition).collect();
+        match conditions.is_empty() {
+            true => "true".into(),
+            false => conditions.join(" && "),
+        }
+    }
+
+    /// The accumulator after every `stride`-th step from step `first` on, from `start`; steps that
+    /// a guard forbids are left out.
+    pub fn fold_from(&mut self, fold: &Fold, start: &str, first: &str, stride: u32) -> Word {
+        let dtype = fold.body.dtype;
+        let steps: u64 = fold.red.iter().map(|d| d.0).product();
+        let kind = index_type(steps.saturating_add(stride as u64));
+        self.line(format!("u32 acc = {start};"));
+        self.open(format!(
+            "for ({kind} step = {first}; step < {steps}u; step += {stride}u)"
+        ));
+        self.reduction_coordinates(&fold.red, "step");
+        self.index_words(&fold.body.index);
+        self.guards(fold);
+        let nan = accumulator(dtype);
+        let word = self.run(&fold.body, Some(Word::new("acc", nan)));
+        let word = round_trip(dtype, &word);
+        self.line(format!("acc = {};", word.text));
+        self.close();
+        Word::new("acc", nan)
+    }
+
+    /// Declares the coordinates `r` of the row-major index `index`.
+    pub fn reduction_coordinates(&mut self, red: &[Dim], index: &str) {
+        self.named_coordinates("r", red, index);
     }
 
     /// Skips a step that a guard forbids.

@@ -41,12 +41,14 @@ pub struct Fusion {
 }
 
 impl Fusion {
-    /// Decides for all nodes, when `wanted` says which ones must be stored. With `fuse`, a node that
-    /// one other reads, once, may be computed inside that.
+    /// Decides for all nodes, when `wanted` says which ones must be stored and `apart` which ones have
+    /// kernels that end with them. With `fuse`, a node that one other reads, once, may be computed
+    /// inside that.
     pub fn new(
         program: &Program,
         tiles: &[Option<Contraction>],
         wanted: impl Fn(usize) -> bool,
+        apart: impl Fn(usize) -> bool,
         fuse: bool,
     ) -> Fusion {
         let nodes = &program.nodes;
@@ -78,7 +80,7 @@ impl Fusion {
             let reader = *reader;
             let fits = operations[n] + operations[reader] <= MOST_OPERATIONS
                 && reads[n] + reads[reader] <= MOST_READS;
-            if wanted(n) || tiles[reader].is_some() || !fits {
+            if wanted(n) || apart(n) || tiles[reader].is_some() || !fits {
                 continue;
             }
             let inlined = match hosted[n] {
