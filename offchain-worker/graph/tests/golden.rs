@@ -7,6 +7,7 @@ mod programs;
 mod shim;
 
 use lockstep_engine::cpu::{Cpu, Options};
+use lockstep_engine::cuda::codegen::Machine;
 use lockstep_engine::cuda::Cuda;
 use programs::{committed, hashes, programs, COMMITTED};
 use shim::Shim;
@@ -34,7 +35,12 @@ fn check_on_shim(name: &str) {
     let all = programs();
     let golden = all.iter().find(|golden| golden.name == name).unwrap();
     assert!(golden.model);
-    let mut engine = Cuda::new(golden.job.clone(), Shim(1)).unwrap();
+    let machine = Machine {
+        multiprocessors: 1,
+        capability: 90,
+        shape: None,
+    };
+    let mut engine = Cuda::new(golden.job.clone(), Shim(machine)).unwrap();
     let got = hashes(golden, &mut engine).unwrap();
     assert_eq!(Some(got), committed(name));
 }

@@ -53,7 +53,7 @@ impl Contraction<'_> {
                  struct Reads {{ {pointers}}};\n",
             after.functions,
             self.steps().div_ceil(self.kind.together()),
-            self.steps() % self.kind.together() == 0,
+            self.steps().is_multiple_of(self.kind.together()),
         );
         for (k, operand) in ["A", "B"].into_iter().enumerate() {
             self.operand(k, operand, &mut text);
