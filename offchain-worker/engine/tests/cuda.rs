@@ -291,7 +291,7 @@ fn layers(aligned: bool, transposed: bool) -> Case {
     } else {
         [3, 37, 41, 19]
     };
-    let (depth, block) = if aligned { (80, 32) } else { (70, 32) };
+    let (depth, block) = if aligned { (160, 64) } else { (150, 64) };
     let blocks = 3;
     let padded = blocks * block;
     let mut slot = |sketch: &mut Sketch, shape: &[u64], dtype: Dtype| {

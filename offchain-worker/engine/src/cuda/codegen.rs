@@ -113,7 +113,11 @@ impl Code {
         let ways: Vec<Option<Together>> = program
             .nodes
             .iter()
-            .map(|node| Together::recognise(node, machine))
+            .zip(&tiles)
+            .map(|(node, tile)| match tile {
+                Some(_) => None,
+                None => Together::recognise(node, machine),
+            })
             .collect();
         let apart = |n: usize| ways[n].is_some();
         let fusion = Fusion::new(program, &tiles, wanted, apart, keep == Keep::Needed);

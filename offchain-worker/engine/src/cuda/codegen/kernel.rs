@@ -2,6 +2,7 @@
 
 use super::body::{self, index_type, store_name, Nan, Operand, Word, Writer};
 use super::fusion::Role;
+use super::linear::Place;
 use super::tile::{Contraction, Outer};
 use super::BLOCK;
 use lockstep_protocol::program::{self, Access, Dtype, Node, Program};
@@ -185,6 +186,14 @@ impl<'a> Kernel<'a> {
             "extern \"C\" __global__ void __launch_bounds__({BLOCK}) {entry}(void* __restrict__ out{parameters}) {{\n    \
                  const {kind} first = ({kind})blockIdx.x * {part}u + threadIdx.x;\n"
         );
+        if let Some(element) = self.element_of_thread(n) {
+            let _ = write!(
+                text,
+                "    if (first >= {len}u) return;\n    \
+                     const {kind} i = {element};\n    {store}\n}}\n\n"
+            );
+            return text;
+        }
         if each > 1 {
             // Without conditions, so that the loads of all elements are under way together.
             let _ = write!(
@@ -203,6 +212,39 @@ impl<'a> Kernel<'a> {
                  if (i < {len}u) {store}\n    }}\n}}\n\n"
         );
         text
+    }
+
+    /// The element of thread `first` of a fold, where neighbouring elements are not the ones that
+    /// read neighbouring numbers.
+    fn element_of_thread(&self, n: usize) -> Option<String> {
+        let Node::Fold(fold) = &self.program.nodes[n] else {
+            return None;
+        };
+        let shape = &fold.body.shape;
+        let wide = |d: &usize| shape[*d].0 > 1;
+        let last = (0..shape.len()).rev().find(wide)?;
+        // The largest of what is read decides.
+        let access = fold.body.reads.iter().max_by_key(|access| access.len)?;
+        let offset = Place::new(access).offset;
+        let stride = |d: usize| match offset.coefs[d].unsigned_abs() {
+            0 => u64::MAX,
+            stride => stride,
+        };
+        let many = |d: &usize| shape[*d].0 >= 8;
+        let inner = (0..shape.len())
+            .filter(wide)
+            .filter(many)
+            .min_by_key(|d| stride(*d))?;
+        if inner == last || stride(inner) >= stride(last) {
+            return None;
+        }
+        let extent = shape[inner].0;
+        let after: u64 = shape[inner + 1..].iter().map(|d| d.0).product();
+        // Dimension `inner` varies from thread to thread, then those after it, then those before.
+        Some(format!(
+            "first / {extent}u / {after}u * {}u + first % {extent}u * {after}u + first / {extent}u % {after}u",
+            extent * after
+        ))
     }
 
     /// Writes the function of a node's element.

@@ -76,22 +76,34 @@ lockstep_chunks(void* __restrict__ out, const void* __restrict__ state, const vo
     const u64 chunk = output - tensor[0], begin = chunk * 1024u;
     const u64 left = tensor[2] - begin;
     const u32 bytes = left < 1024u ? (u32)left : 1024u;
-    const u32* words = (const u32*)((const unsigned char*)state + tensor[1] + begin);
+    const Four* words = (const Four*)((const unsigned char*)state + tensor[1] + begin);
     const u32 root = tensor[2] <= 1024u ? ROOT : 0;
     u32 cv[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) cv[i] = initial(i);
+    // The block after the one that is compressed is on its way meanwhile. The tensor's memory goes on
+    // to a multiple of 256 bytes.
+    Four ahead[4];
+#pragma unroll
+    for (int q = 0; q < 4; ++q) ahead[q] = words[q];
     for (u32 at = 0; at < bytes; at += 64) {
         u32 m[16];
         const u32 here = bytes - at < 64u ? bytes - at : 64u;
-#pragma unroll
-        for (u32 i = 0; i < 16; ++i) {
-            // Bytes past the end count as zeros; the tensor's memory goes on to a multiple of 256.
-            const u32 word = words[at / 4 + i];
-            const u32 rest = 4 * i < here ? here - 4 * i : 0;
-            m[i] = rest >= 4 ? word : word & ((1u << 8 * rest) - 1u);
-        }
         const bool last = at + 64 >= bytes;
+#pragma unroll
+        for (u32 i = 0; i < 16; ++i) m[i] = ahead[i / 4].v[i % 4];
+        if (here < 64) {
+            // Bytes past the end count as zeros.
+#pragma unroll
+            for (u32 i = 0; i < 16; ++i) {
+                const u32 rest = 4 * i < here ? here - 4 * i : 0;
+                if (rest < 4) m[i] &= (1u << 8 * rest) - 1u;
+            }
+        }
+        if (!last) {
+#pragma unroll
+            for (int q = 0; q < 4; ++q) ahead[q] = words[at / 16 + 4 + q];
+        }
         compress(cv, m, chunk, here,
                  (at == 0 ? CHUNK_START : 0) | (last ? CHUNK_END | root : 0));
     }

@@ -15,13 +15,6 @@ enum Mode {
     CONVERTED,
 };
 
-// Words that are moved together.
-template <int N>
-struct __align__(4 * N) Words {
-    u32 v[N];
-};
-typedef Words<4> Four;
-
 #ifndef LOCKSTEP_SHIM
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 LOCKSTEP_INLINE void copy_4(u32* to, const u32* from) {

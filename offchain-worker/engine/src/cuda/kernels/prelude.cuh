@@ -61,3 +61,10 @@ LOCKSTEP_INLINE void store_w(void* p, i64 at, u32 a) { ((u32*)p)[at] = a; }
 LOCKSTEP_INLINE void store_h(void* p, i64 at, u32 a) { ((unsigned short*)p)[at] = (unsigned short)a; }
 LOCKSTEP_INLINE void store_b(void* p, i64 at, u32 a) { ((unsigned char*)p)[at] = (unsigned char)a; }
 
+// Words that are moved together.
+template <int N>
+struct __align__(4 * N) Words {
+    u32 v[N];
+};
+typedef Words<4> Four;
+
