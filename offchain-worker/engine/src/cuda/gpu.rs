@@ -194,6 +194,14 @@ impl Gpu {
     }
 }
 
+impl Gpu {
+    /// The same GPU, which takes the tiles of this number wherever it can.
+    pub fn with_shape(mut self, shape: usize) -> Gpu {
+        self.machine.shape = Some(shape);
+        self
+    }
+}
+
 /// Compiles a part of a source, and looks at what the compiler made of it.
 fn compile_part(nvrtc: Nvrtc, target: Target, text: &str) -> Result<Compiled, Error> {
     let compiled = nvrtc.compile(text, target)?;
