@@ -2,6 +2,8 @@
 //! caller to the rules of a real one.
 
 mod common;
+#[path = "common/stand_in.rs"]
+mod stand_in;
 
 use common::*;
 use lockstep_engine::cuda::{Cuda, Gpu};
@@ -9,31 +11,11 @@ use lockstep_engine::device::Choice;
 use lockstep_engine::{Engine, Job};
 use lockstep_protocol::random::{self, Size};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 /// Builds the stand-in and loads it under the driver's name, by which it is then found.
 fn stand_in(folder: &Path) -> libloading::Library {
-    let (source, library) = (folder.join("driver.cpp"), folder.join("libcuda.so"));
-    let shim = format!(
-        "static const char SHIM[] = R\"text({})text\";\n",
-        include_str!("common/shim.h")
-    );
-    let text = [&shim, include_str!("driver/driver.cpp")].concat();
-    std::fs::write(&source, text).expect("a folder to write to");
-    let status = Command::new("c++")
-        .args([
-            "-std=c++17",
-            "-O1",
-            "-shared",
-            "-fPIC",
-            "-Wl,-soname,libcuda.so",
-            "-o",
-        ])
-        .args([&library, &source])
-        .status()
-        .expect("a compiler of C++");
-    assert!(status.success());
+    let library = stand_in::build(folder);
     std::env::set_var("LOCKSTEP_NVRTC", &library);
     // SAFETY: nothing runs when it is loaded.
     unsafe { libloading::Library::new(&library) }.expect("it has just been built")

@@ -1,6 +1,7 @@
 //! `lockstep` as a person or a script uses it: one process for each command.
 
 mod commands;
+mod devices;
 mod goals;
 mod home;
 #[cfg(unix)]

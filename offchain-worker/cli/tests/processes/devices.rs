@@ -1,0 +1,93 @@
+//! Every example commits to the same result on a GPU's kernels as on the processor.
+
+#[path = "../../../engine/tests/common/stand_in.rs"]
+mod stand_in;
+
+use super::home::Home;
+use std::path::Path;
+
+/// The examples, each with a line of its recipe that names how many records a step takes.
+const EXAMPLES: [(&str, &str); 6] = [
+    ("digits/mlp.toml", "batch = 64"),
+    ("digits/cnn.toml", "batch = 64"),
+    ("pytorch/digits.toml", "batch = 64"),
+    ("gpt/gpt.toml", "batch = 32"),
+    ("gpt/imported.toml", "batch = 32"),
+    ("gpt/lora.toml", "batch = 32"),
+];
+
+/// Writes an example's recipe with two steps of few records, so that a test can run it.
+fn shorten(examples: &Path, recipe: &str, batch: &str) {
+    let file = examples.join(recipe);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(batch), "{recipe}");
+    let line = |line: &str| match line.split(" = ").next() {
+        Some("steps") => "steps = 2".into(),
+        Some("segment") => "segment = 1".into(),
+        Some("warmup") => "warmup = 1".into(),
+        // What `examples/gpt/README.md` trains first.
+        Some("weights") => String::new(),
+        _ => line.replace(batch, "batch = 2"),
+    };
+    let lines: Vec<String> = text.lines().map(line).collect();
+    std::fs::write(file, lines.join("\n")).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// The roots to which all tasks are committed after a solver on `device` has worked, and what it said.
+fn work(examples: &Path, device: &str, driver: &Path) -> (Vec<[String; 2]>, String) {
+    let home = Home::new();
+    home.json(&["--as", "//Alice", "deploy"]);
+    for (recipe, _) in EXAMPLES {
+        let file = examples.join(recipe);
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        home.json(&["task", "new", file.to_str().unwrap()]);
+        home.json(&["--as", "//Bob", "task", "submit", name]);
+    }
+    let line = ["--device", device, "--as", "//Charlie", "work", "--once"];
+    let output = home
+        .command(&[&line[..], &["--top-up", "1000"]].concat())
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("LOCKSTEP_LOG", "info")
+        .env("LD_LIBRARY_PATH", driver.parent().unwrap())
+        .env("LOCKSTEP_NVRTC", driver)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let roots = (0..EXAMPLES.len()).map(|task| {
+        let shown = home.json(&["task", "show", &task.to_string()]).remove(0);
+        assert_eq!(shown["status"], "Committed", "{said}");
+        let attempt = &shown["attempts"][0];
+        ["trace", "state"].map(|root| attempt[root].as_str().unwrap().into())
+    });
+    (roots.collect(), said)
+}
+
+#[test]
+fn every_example_commits_to_the_same_on_a_gpus_kernels_and_on_the_processor() {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = stand_in::build(folder.path());
+    let examples = folder.path().join("examples");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    copy(&root, &examples);
+    for (recipe, batch) in EXAMPLES {
+        shorten(&examples, recipe, batch);
+    }
+    let (on_processor, _) = work(&examples, "cpu", &driver);
+    let (on_device, said) = work(&examples, "cuda:0", &driver);
+    assert!(said.contains("cuda:0 stand-in"), "{said}");
+    assert!(!said.contains("computes other bits"), "{said}");
+    assert_eq!(on_processor, on_device);
+}
