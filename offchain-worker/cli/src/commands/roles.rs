@@ -1,16 +1,21 @@
 //! The commands that are roles.
 
-use crate::args::{AuditArgs, WatchArgs, WorkArgs};
+use crate::args::{AuditArgs, LoopArgs, WatchArgs, WorkArgs};
 use crate::context::Context;
+use crate::screen::Paint;
 use crate::service;
 use anyhow::Result;
 use lockstep_agent::roles::solver::Cheating;
 use lockstep_agent::roles::{Challenger, Solver, Submitter, Worker};
 
-/// The worker on the device that its choice comes to here, which the log tells, and why.
-fn settled(worker: Worker) -> Worker {
+/// The worker on the device that its choice comes to here. Which one and why is told where somebody
+/// may be watching, and else to the log.
+fn settled(context: &Context, worker: Worker, stay: LoopArgs) -> Worker {
     let (device, why) = worker.device.settled();
-    tracing::info!("{why}");
+    match context.json || stay.once {
+        true => tracing::info!("{why}"),
+        false => println!("{}", Paint::new().dim(why)),
+    }
     Worker { device, ..worker }
 }
 
@@ -19,7 +24,7 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
     let mut appetite = context.settings.appetite;
     appetite.min_price = args.min_price.unwrap_or(appetite.min_price);
     appetite.top_up = args.top_up.unwrap_or(appetite.top_up);
-    let worker = settled(context.worker("work")?);
+    let worker = settled(context, context.worker("work")?, args.stay);
     let mut solver = match args.cheat {
         Some(level) => Solver::cheat(
             worker.clone(),
@@ -49,7 +54,7 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
 /// `lockstep audit`.
 pub fn audit(context: &Context, args: &AuditArgs) -> Result<()> {
     let audit = args.audit.unwrap_or(context.settings.audit);
-    let worker = settled(context.worker("audit")?);
+    let worker = settled(context, context.worker("audit")?, args.stay);
     let mut challenger = Challenger::new(worker.clone(), audit);
     let role = "challenger";
     service::run(context, &worker, args.stay, role, |observer, ending| {

@@ -8,6 +8,7 @@ use fusion::{Fusion, Hosted, Role};
 use join::Join;
 use kernel::Kernel;
 use lockstep_protocol::program::{Node, Program};
+use rows::Rows;
 use scatter::Scatter;
 use std::collections::HashMap;
 use tile::{After, Contraction};
@@ -17,6 +18,7 @@ mod fusion;
 mod join;
 mod kernel;
 mod linear;
+mod rows;
 mod scatter;
 mod tile;
 
@@ -48,8 +50,8 @@ pub struct Launch {
 pub struct Turn {
     /// The kernel.
     pub launch: Launch,
-    /// The node that is written, to the first pointer that the kernel takes.
-    pub writes: usize,
+    /// The nodes that are written, to the first pointers that the kernel takes.
+    pub writes: Vec<usize>,
     /// The nodes that are read, from the other pointers.
     pub reads: Vec<usize>,
 }
@@ -121,6 +123,10 @@ impl Code {
             .collect();
         let apart = |n: usize| ways[n].is_some();
         let fusion = Fusion::new(program, &tiles, wanted, apart, keep == Keep::Needed);
+        let groups = match keep {
+            Keep::Needed => rows::groups(program, &fusion, &ways, wanted, machine),
+            Keep::Everything => Vec::new(),
+        };
         let mut entries = Entries::default();
         let mut turns = Vec::new();
         for (n, node) in program.nodes.iter().enumerate() {
@@ -128,6 +134,13 @@ impl Code {
                 continue;
             }
             let roles = &fusion.roles;
+            if let Some(group) = groups.iter().find(|group| group.members.contains(&n)) {
+                // All of them are computed where the last one stands.
+                if group.members.last() == Some(&n) {
+                    turns.push(row_turn(program, roles, group, &ways, &mut entries));
+                }
+                continue;
+            }
             turns.push(match (fusion.hosted[n], &ways[n]) {
                 (Some(hosted), _) => {
                     let tile = tiles[hosted.sum].as_ref().expect("a contraction is hosted");
@@ -241,7 +254,7 @@ fn tile_turn(
     });
     Turn {
         launch,
-        writes: n,
+        writes: vec![n],
         reads,
     }
 }
@@ -276,7 +289,7 @@ fn turn(
     );
     Turn {
         launch,
-        writes: n,
+        writes: vec![n],
         reads: kernel.reads,
     }
 }
@@ -310,7 +323,34 @@ fn together(
     );
     Turn {
         launch,
-        writes: n,
+        writes: vec![n],
+        reads: kernel.reads,
+    }
+}
+
+/// The kernel of nodes that work row by row.
+fn row_turn(
+    program: &Program,
+    roles: &[Role],
+    group: &Rows,
+    ways: &[Option<Together>],
+    entries: &mut Entries,
+) -> Turn {
+    let kernel = group.kernel(program, roles, ways);
+    let launch = entries.launch(
+        |name| group.text(&kernel, ways, name),
+        |entry| Launch {
+            entry,
+            arguments: group.stored.len() + kernel.reads.len(),
+            grid: [group.blocks(), 1, 1],
+            block: group.threads(program),
+            shared: group.shared(program, &kernel),
+            barriers: true,
+        },
+    );
+    Turn {
+        launch,
+        writes: group.stored.clone(),
         reads: kernel.reads,
     }
 }

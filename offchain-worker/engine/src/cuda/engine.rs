@@ -198,7 +198,7 @@ impl<D: Device> Cuda<D> {
         layout: &Layout,
         addresses: &Addresses,
     ) -> Result<(), Error> {
-        let nodes = std::iter::once(&turn.writes).chain(&turn.reads);
+        let nodes = turn.writes.iter().chain(&turn.reads);
         let pointers: Vec<u64> = nodes
             .map(|n| addresses.of(layout.places[*n].expect("what is used is placed")))
             .collect();
@@ -227,14 +227,14 @@ impl<D: Device> Cuda<D> {
             .iter()
             .for_each(|n| needed[*n] = true);
         for turn in code.turns.iter().rev() {
-            if needed[turn.writes] {
+            if turn.writes.iter().any(|n| needed[*n]) {
                 turn.reads.iter().for_each(|read| needed[*read] = true);
             }
         }
         let turns: Vec<&Turn> = code
             .turns
             .iter()
-            .filter(|turn| needed[turn.writes])
+            .filter(|turn| turn.writes.iter().any(|n| needed[*n]))
             .collect();
         let kept = kept.unwrap_or_default();
         let layout = Layout::new(program, &engine.fixed, &turns, kept, false);
@@ -261,7 +261,7 @@ impl<D: Device> Cuda<D> {
         let apart = self.apart(step, None)?;
         let mut turns = apart.turns.iter().peekable();
         for n in 0..nodes {
-            if let Some(turn) = turns.next_if(|turn| turn.writes == n) {
+            if let Some(turn) = turns.next_if(|turn| turn.writes.contains(&n)) {
                 apart.run(turn)?;
             }
             sink(n as u32, &apart.read(n)?);

@@ -116,7 +116,7 @@ impl Layout {
         let next = program.next_state();
         let mut last: Vec<usize> = vec![0; program.nodes.len()];
         for (at, turn) in turns.iter().enumerate() {
-            last[turn.writes] = at;
+            turn.writes.iter().for_each(|n| last[*n] = at);
             turn.reads.iter().for_each(|read| last[*read] = at);
         }
         kept.iter().for_each(|n| last[*n] = usize::MAX);
@@ -124,25 +124,26 @@ impl Layout {
         let mut layout = Layout { places, arena: 0 };
         let mut live: Vec<(u64, u64, usize)> = Vec::new();
         for (at, turn) in turns.iter().enumerate() {
-            let n = turn.writes;
-            let place = if advance && next.contains(&n) {
-                let slot = n - next.start;
-                let offset = fixed.state.offsets[slot].expect("every slot has a place");
-                Place {
-                    region: Region::Next,
-                    offset,
-                }
-            } else {
-                let bytes = aligned(program.nodes[n].bytes());
-                let offset = gap(&live, bytes);
-                live.push((offset, bytes, last[n]));
-                layout.arena = layout.arena.max(offset + bytes);
-                Place {
-                    region: Region::Arena,
-                    offset,
-                }
-            };
-            layout.places[n] = Some(place);
+            for &n in &turn.writes {
+                let place = if advance && next.contains(&n) {
+                    let slot = n - next.start;
+                    let offset = fixed.state.offsets[slot].expect("every slot has a place");
+                    Place {
+                        region: Region::Next,
+                        offset,
+                    }
+                } else {
+                    let bytes = aligned(program.nodes[n].bytes());
+                    let offset = gap(&live, bytes);
+                    live.push((offset, bytes, last[n]));
+                    layout.arena = layout.arena.max(offset + bytes);
+                    Place {
+                        region: Region::Arena,
+                        offset,
+                    }
+                };
+                layout.places[n] = Some(place);
+            }
             // Only now: the node reads these while its own value is written.
             live.retain(|(_, _, last)| *last > at);
         }
@@ -204,8 +205,10 @@ mod tests {
                 None => true,
             };
             for turn in &turns {
-                if let Some(range) = cells(turn.writes) {
-                    owner[range].fill(turn.writes);
+                for n in &turn.writes {
+                    if let Some(range) = cells(*n) {
+                        owner[range].fill(*n);
+                    }
                 }
                 assert!(turn.reads.iter().all(|read| whole(&owner, *read)));
             }

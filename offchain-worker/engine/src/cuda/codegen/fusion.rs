@@ -6,10 +6,10 @@ use super::tile::Contraction;
 use lockstep_protocol::program::{Access, Node, Program};
 
 /// Most operations of a kernel, so that it keeps its registers and compiles quickly.
-const MOST_OPERATIONS: usize = 512;
+pub const MOST_OPERATIONS: usize = 512;
 
 /// Most tensors that a kernel reads.
-const MOST_READS: usize = 24;
+pub const MOST_READS: usize = 24;
 
 /// For every node, what happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,8 @@ fn element_for_element(node: &Node, access: &Access) -> bool {
     place.condition(&scope).is_none() && scope.same(&place.offset, &straight)
 }
 
-fn size(node: &Node) -> usize {
+/// Operations of a node, roughly.
+pub fn size(node: &Node) -> usize {
     match node {
         Node::Source(_) => 0,
         Node::Map(body) => body.ops.len() + 1,

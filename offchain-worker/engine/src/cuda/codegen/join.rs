@@ -2,11 +2,12 @@
 //! steps lie next to one another, or elements are few, the threads of a warp share the steps of an
 //! element.
 
-use super::body::{accumulator, index_type, scope, store_name, Word, Writer};
+use super::body::{accumulator, index_type, scope, store_name, Nan, Word, Writer};
 use super::kernel::Kernel;
 use super::linear::Place;
 use super::{Machine, BLOCK};
 use lockstep_protocol::program::{var, Access, Dtype, Fold, Op};
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// Threads that share an element.
@@ -67,13 +68,21 @@ impl<'a> Join<'a> {
         len.div_ceil((BLOCK / SHARING) as u64)
     }
 
-    /// The kernel of node `n`, whose operands `kernel` has.
-    pub fn text(&self, kernel: &Kernel, n: usize, entry: &str) -> String {
-        let mut text = String::new();
-        let values = kernel.write_functions(entry, &mut text);
+    /// Writes the functions of node `n`, whose operands `kernel` has: `part` gives what every
+    /// `stride`-th step from the one of number `lane` on comes to, `join` joins two such.
+    #[allow(clippy::too_many_arguments)]
+    pub fn functions(
+        &self,
+        kernel: &Kernel,
+        n: usize,
+        name: &str,
+        entry: &str,
+        values: &HashMap<usize, Nan>,
+        stride: u32,
+        text: &mut String,
+    ) {
         let node = &kernel.program.nodes[n];
-        let (len, kind) = (node.len(), index_type(node.len()));
-        let operand = |access: &Access| kernel.operand(access, entry, &values);
+        let operand = |access: &Access| kernel.operand(access, entry, values);
         let (scope, body) = scope(node);
         let mut writer = Writer::new(scope, &operand);
         writer.coordinates(&body.shape, "i");
@@ -82,14 +91,30 @@ impl<'a> Join<'a> {
             Some(neutral) => format!("lane == 0 ? {start} : {neutral}"),
             None => start,
         };
-        let word = writer.fold_from(self.fold, &start, "lane", SHARING);
-        let parameters = kernel.pointers("const void* __restrict__ ");
-        let result = Word::new("parts[threadIdx.x]", accumulator(body.dtype));
+        let word = writer.fold_from(self.fold, &start, "lane", stride);
         let _ = write!(
             text,
-            "LOCKSTEP_INLINE u32 {entry}_part({kind} i, u32 lane{parameters}) {{\n{}    return {};\n}}\n\
-             LOCKSTEP_INLINE u32 {entry}_join(u32 a, u32 b) {{ return {}; }}\n\
-             extern \"C\" __global__ void __launch_bounds__({BLOCK}) {entry}(void* __restrict__ out{parameters}) {{\n    \
+            "LOCKSTEP_INLINE u32 {name}_part({} i, u32 lane{}) {{\n{}    return {};\n}}\n\
+             LOCKSTEP_INLINE u32 {name}_join(u32 a, u32 b) {{ return {}; }}\n",
+            index_type(node.len()),
+            kernel.parameters(),
+            writer.finish(),
+            word.text,
+            self.join,
+        );
+    }
+
+    /// The kernel of node `n`, whose operands `kernel` has.
+    pub fn text(&self, kernel: &Kernel, n: usize, entry: &str) -> String {
+        let mut text = String::new();
+        let values = kernel.write_functions(entry, &mut text);
+        self.functions(kernel, n, entry, entry, &values, SHARING, &mut text);
+        let node = &kernel.program.nodes[n];
+        let (len, kind) = (node.len(), index_type(node.len()));
+        let result = Word::new("parts[threadIdx.x]", accumulator(node.dtype()));
+        let _ = write!(
+            text,
+            "extern \"C\" __global__ void __launch_bounds__({BLOCK}) {entry}(void* __restrict__ out{}) {{\n    \
                  __shared__ u32 parts[{BLOCK}];\n    \
                  const {kind} i = ({kind})blockIdx.x * {}u + threadIdx.x / {SHARING}u;\n    \
                  const u32 lane = threadIdx.x % {SHARING}u;\n    \
@@ -99,12 +124,10 @@ impl<'a> Join<'a> {
                      if (lane < half) parts[threadIdx.x] = {entry}_join(parts[threadIdx.x], parts[threadIdx.x + half]);\n    \
                  }}\n    \
                  if (i < {len}u && lane == 0) {}(out, i, {});\n}}\n\n",
-            writer.finish(),
-            word.text,
-            self.join,
+            kernel.parameters(),
             BLOCK / SHARING,
-            kernel.pointers(""),
-            store_name(body.dtype),
+            kernel.arguments(),
+            store_name(node.dtype()),
             result.exact(),
         );
         text

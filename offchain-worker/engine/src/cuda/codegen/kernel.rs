@@ -28,6 +28,8 @@ pub struct Kernel<'a> {
     roles: &'a [Role],
     /// A node whose element the functions are given as `given`, and what its bits stand for.
     given: Option<(usize, Nan)>,
+    /// Nodes of which a block keeps a row that the functions are given as `row` and `shared`.
+    rows: Vec<usize>,
     /// The nodes that are computed, each before what reads it.
     functions: Vec<usize>,
     /// The nodes that are read from memory.
@@ -41,6 +43,7 @@ impl<'a> Kernel<'a> {
             program,
             roles,
             given: None,
+            rows: Vec::new(),
             functions: Vec::new(),
             reads: Vec::new(),
         }
@@ -58,9 +61,34 @@ impl<'a> Kernel<'a> {
             program,
             roles,
             given: Some((node, nan)),
+            rows: Vec::new(),
             functions: Vec::new(),
             reads,
         }
+    }
+
+    /// A kernel of nothing yet, whose blocks keep rows of some nodes.
+    pub fn by_row(program: &'a Program, roles: &'a [Role], rows: Vec<usize>) -> Kernel<'a> {
+        Kernel {
+            rows,
+            ..Kernel::new(program, roles)
+        }
+    }
+
+    /// Whether a node that is computed here reads the row that is kept of node `n`.
+    pub fn reads_row(&self, n: usize) -> bool {
+        let computed = self.functions.iter().chain(&self.rows);
+        let reads = |of: &usize| {
+            let mut accesses = self.program.nodes[*of].accesses();
+            accesses.any(|access| access.node as usize == n)
+        };
+        self.rows.contains(&n) && computed.into_iter().any(reads)
+    }
+
+    /// The number of the function that computes node `n`.
+    pub fn function_of(&self, n: usize) -> usize {
+        let found = self.functions.iter().position(|f| *f == n);
+        found.expect("the node is computed here")
     }
 
     /// Has node `n` computed here.
@@ -73,7 +101,7 @@ impl<'a> Kernel<'a> {
     pub fn collect_operands(&mut self, n: usize) {
         for access in self.program.nodes[n].accesses() {
             let read = access.node as usize;
-            if self.given.is_some_and(|(given, _)| given == read) {
+            if self.given.is_some_and(|(given, _)| given == read) || self.rows.contains(&read) {
                 continue;
             }
             if self.roles[read] == Role::Inlined {
@@ -87,20 +115,27 @@ impl<'a> Kernel<'a> {
     }
 
     /// The pointers and the value that the functions take, as parameters.
-    fn parameters(&self) -> String {
-        let pointers = self.pointers("const void* __restrict__ ");
-        match self.given {
-            Some(_) => pointers + ", u32 given",
-            None => pointers,
+    pub fn parameters(&self) -> String {
+        let mut text = self.pointers("const void* __restrict__ ");
+        if self.given.is_some() {
+            text += ", u32 given";
         }
+        if !self.rows.is_empty() {
+            text += ", u32 row, const u32* shared";
+        }
+        text
     }
 
     /// The same as arguments, within a function.
-    fn arguments(&self) -> String {
-        match self.given {
-            Some(_) => self.pointers("") + ", given",
-            None => self.pointers(""),
+    pub fn arguments(&self) -> String {
+        let mut text = self.pointers("");
+        if self.given.is_some() {
+            text += ", given";
         }
+        if !self.rows.is_empty() {
+            text += ", row, shared";
+        }
+        text
     }
 
     /// The pointers, each with something before it.
@@ -283,6 +318,13 @@ impl<'a> Kernel<'a> {
             if node == n {
                 return Operand::Value("given".into(), nan);
             }
+        }
+        if let Some(k) = self.rows.iter().position(|row| *row == n) {
+            let nan = values
+                .get(&n)
+                .copied()
+                .unwrap_or_else(|| body::accumulator(access.dtype));
+            return Operand::Inline(format!("{entry}_row{k}"), ", row, shared".into(), nan);
         }
         if let Some(k) = self.reads.iter().position(|read| *read == n) {
             let outside = from_outside(&self.program.nodes[n]);
