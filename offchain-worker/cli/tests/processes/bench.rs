@@ -63,9 +63,10 @@ fn training_steps_are_measured_without_pytorch_and_overheads_with_them() {
             row["pytorch"].is_null() && row["wall_share"].is_null(),
             "{row}"
         );
-        for overhead in ["hash", "store", "trace"] {
-            assert!(row["shares"][overhead].as_f64().unwrap() > 0.0, "{row}");
+        for overhead in ["hash_ms", "store_ms", "trace_ms"] {
+            assert!(row["overheads"][overhead].as_f64().unwrap() > 0.0, "{row}");
         }
+        assert!(row["shares"]["held"].is_f64(), "{row}");
     }
     let text = home.ok(&line);
     assert!(

@@ -1,6 +1,7 @@
 //! Intel's MKL.
 
-use super::{prefer, Blas};
+use super::variable::Variable;
+use super::Blas;
 use crate::bench::python::Python;
 use libloading::{Library, Symbol};
 use lockstep_engine::cpu::Simd;
@@ -24,10 +25,10 @@ const NAMES: [&str; 4] = [
 
 /// MKL where LOCKSTEP_MKL says, where the loader knows it, or beside a Python.
 pub fn load(python: Option<&Python>) -> Option<Blas> {
-    // Its idle threads would otherwise keep a core busy while the next one is measured.
-    prefer("KMP_BLOCKTIME", "10");
     // Integers of 32 bits, whatever else on this machine uses.
-    std::env::set_var("MKL_INTERFACE_LAYER", "LP64");
+    let mut variables = vec![Variable::set("MKL_INTERFACE_LAYER", "LP64")];
+    // Its idle threads would otherwise keep a core busy while the next one is measured.
+    variables.extend(Variable::prefer("KMP_BLOCKTIME", "10"));
     let places = places(
         std::env::var_os(VARIABLE),
         python.map(|python| &*python.prefix),
@@ -36,7 +37,7 @@ pub fn load(python: Option<&Python>) -> Option<Blas> {
     let library = (places.iter()).find_map(|place| unsafe { Library::new(place) }.ok())?;
     enable(&library);
     // SAFETY: that its integers have 32 bits was just asked for.
-    unsafe { Blas::new(library, b"MKL_Set_Num_Threads\0", describe) }
+    unsafe { Blas::new(library, b"MKL_Set_Num_Threads\0", describe, variables) }
 }
 
 /// Where to look, in this order.

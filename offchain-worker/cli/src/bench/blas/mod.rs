@@ -2,6 +2,7 @@
 
 mod mkl;
 mod openblas;
+mod variable;
 
 use super::product::Operands;
 use super::python::Python;
@@ -9,6 +10,7 @@ use super::shape::{Layout, Shape};
 use libloading::Library;
 use rayon::prelude::*;
 use serde::Serialize;
+use variable::Variable;
 
 /// A library, or why there is none.
 pub struct Peer {
@@ -56,6 +58,8 @@ pub struct Blas {
     describe: fn(&Library) -> String,
     /// Where the functions are.
     library: Library,
+    /// What it may read until it is used.
+    _variables: Vec<Variable>,
 }
 
 type SetThreads = unsafe extern "C" fn(i32);
@@ -116,6 +120,7 @@ impl Blas {
         library: Library,
         set_threads: &[u8],
         describe: fn(&Library) -> String,
+        variables: Vec<Variable>,
     ) -> Option<Blas> {
         // SAFETY: the functions have these types in every such library.
         unsafe {
@@ -126,6 +131,7 @@ impl Blas {
                     .map(|symbol| *symbol),
                 describe,
                 library,
+                _variables: variables,
             })
         }
     }
@@ -237,12 +243,5 @@ impl Blas {
                 shape.batch as i32,
             );
         }
-    }
-}
-
-/// Sets a variable that a library reads when it is loaded, unless somebody has set it.
-fn prefer(variable: &str, value: &str) {
-    if std::env::var_os(variable).is_none() {
-        std::env::set_var(variable, value);
     }
 }

@@ -1,5 +1,6 @@
 //! OpenBLAS.
 
+use super::variable::Variable;
 use super::Blas;
 use libloading::{Library, Symbol};
 use lockstep_engine::cpu::Simd;
@@ -13,17 +14,19 @@ pub fn load() -> Option<Blas> {
     // On processors newer than itself OpenBLAS falls back to a generic kernel, and a comparison
     // with that, or with one that the environment asks for, says nothing. It reads this variable
     // when it is loaded.
-    match Simd::best() {
-        Simd::Avx512 => std::env::set_var("OPENBLAS_CORETYPE", "SKYLAKEX"),
-        Simd::Avx2 => std::env::set_var("OPENBLAS_CORETYPE", "HASWELL"),
-        Simd::Baseline => {}
-    }
+    let kernel = match Simd::best() {
+        Simd::Avx512 => Some("SKYLAKEX"),
+        Simd::Avx2 => Some("HASWELL"),
+        Simd::Baseline => None,
+    };
+    let kernel = kernel.map(|kernel| Variable::set("OPENBLAS_CORETYPE", kernel));
     let names = ["libopenblas.so.0", "libopenblas.so"].into_iter();
     // SAFETY: loading OpenBLAS runs its initialisers, which only set up its own threads.
     let library = names.map(|name| unsafe { Library::new(name) });
     let library = library.flatten().next()?;
+    let variables = kernel.into_iter().collect();
     // SAFETY: builds with wider integers have other names.
-    unsafe { Blas::new(library, b"openblas_set_num_threads\0", describe) }
+    unsafe { Blas::new(library, b"openblas_set_num_threads\0", describe, variables) }
 }
 
 fn describe(library: &Library) -> String {
