@@ -19,13 +19,11 @@ pub fn run(context: &Context, args: BenchArgs) -> Result<()> {
     let Some(command) = args.command else {
         return everything(context, &args.threads, python().as_ref());
     };
-    let mut progress = Progress::over("rows", "", context.json);
-    let watch = &mut |done, total, what: &str| progress.show(done, total, what);
     match command {
         BenchCommand::Gemm { shapes, threads } => {
-            let python = python();
-            let report = gemm::run(&shapes, &threads, python.as_ref(), patience, watch)?;
-            progress.finish();
+            let report = measured(context, |watch| {
+                gemm::run(&shapes, &threads, python().as_ref(), patience, watch)
+            })?;
             print(context, &report)?;
             right(&report)
         }
@@ -35,14 +33,12 @@ pub fn run(context: &Context, args: BenchArgs) -> Result<()> {
         ),
         BenchCommand::Hash { mebibytes } => {
             let sizes: Vec<usize> = mebibytes.iter().map(|m| m << 20).collect();
-            let report = hash::run(&sizes, patience, watch)?;
-            progress.finish();
-            print(context, &report)
+            let hash = |watch: Watch| Ok(hash::run(&sizes, patience, watch)?);
+            print(context, &measured(context, hash)?)
         }
         BenchCommand::Int8 => {
-            let report = bench::int8::run(patience, watch)?;
-            progress.finish();
-            print(context, &report)
+            let int8 = |watch: Watch| bench::int8::run(patience, watch);
+            print(context, &measured(context, int8)?)
         }
         BenchCommand::Load { recipe, loads } => {
             let (chain, device) = (context.chain()?, context.settings.device);
@@ -55,9 +51,8 @@ pub fn run(context: &Context, args: BenchArgs) -> Result<()> {
             print(context, &bench::step::run(&recipe, &threads, patience)?)
         }
         BenchCommand::Train(plan) => {
-            let report = train::run(&plan.into(), python().as_ref(), watch)?;
-            progress.finish();
-            print(context, &report)
+            let train = |watch: Watch| train::run(&plan.into(), python().as_ref(), watch);
+            print(context, &measured(context, train)?)
         }
         BenchCommand::Nodes {
             model,
@@ -115,11 +110,15 @@ fn everything(context: &Context, threads: &[usize], python: Option<&Python>) -> 
 
 /// Measures a part of the whole table, and prints it for a person.
 fn part<T: Display>(context: &Context, measure: impl FnOnce(Watch) -> Result<T>) -> Result<T> {
-    let mut progress = Progress::over("rows", "", context.json);
-    let report = measure(&mut |done, total, what| progress.show(done, total, what))?;
-    progress.finish();
+    let report = measured(context, measure)?;
     say(context, &report);
     Ok(report)
+}
+
+/// Measures, and shows meanwhile how far it is.
+fn measured<T>(context: &Context, measure: impl FnOnce(Watch) -> Result<T>) -> Result<T> {
+    let mut progress = Progress::over("rows", "", context.json);
+    measure(&mut |done, total, what| progress.show(done, total, what))
 }
 
 fn say(context: &Context, part: &impl Display) {
