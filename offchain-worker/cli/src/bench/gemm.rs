@@ -11,6 +11,7 @@ use super::{measure, Patience, Table, Times, Watch};
 use anyhow::{ensure, Context, Result};
 use lockstep_engine::cpu::Cpu;
 use lockstep_engine::Engine;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -150,12 +151,10 @@ fn row(
     peers: &[Peer],
     patience: Patience,
 ) -> Result<Row> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    let pool = pool.build().context("cannot start threads")?;
     let mut theirs: Vec<Other> = Vec::new();
     for peer in peers {
         if let Some(blas) = &peer.blas {
-            theirs.push(Other::new(peer.name, blas, operands, threads, &pool)?);
+            theirs.push(Other::new(peer.name, blas, operands, threads)?);
         }
     }
     let mut step = || ours.step(0);
@@ -196,8 +195,10 @@ struct Other<'a> {
     blas: &'a Blas,
     operands: &'a Operands,
     threads: usize,
-    pool: &'a rayon::ThreadPool,
     way: Way,
+    /// Threads that call the library. They end when another way is taken: an OpenMP that knows of
+    /// more threads than there are cores waits differently in all of them.
+    pool: Option<ThreadPool>,
     out: Vec<f32>,
 }
 
@@ -208,21 +209,20 @@ impl<'a> Other<'a> {
         blas: &'a Blas,
         operands: &'a Operands,
         threads: usize,
-        pool: &'a rayon::ThreadPool,
     ) -> Result<Other<'a>> {
         let mut other = Other {
             name,
             blas,
             operands,
             threads,
-            pool,
             way: Way::Calls,
+            pool: None,
             out: vec![0.0; operands.out.len()],
         };
         let mut fastest = (f64::INFINITY, Way::Calls);
         let ways = blas.ways(&operands.shape, threads);
         for &way in &ways {
-            other.take(way);
+            other.take(way)?;
             other.out.fill(0.0);
             other.multiply();
             other.check()?;
@@ -233,17 +233,21 @@ impl<'a> Other<'a> {
                 }
             }
         }
-        other.take(fastest.1);
+        other.take(fastest.1)?;
         Ok(other)
     }
 
-    fn take(&mut self, way: Way) {
+    fn take(&mut self, way: Way) -> Result<()> {
         self.way = way;
         self.blas.set_threads(self.threads, way);
+        let pool = || ThreadPoolBuilder::new().num_threads(self.threads).build();
+        let pool = (way == Way::Shares).then(pool).transpose();
+        self.pool = pool.context("cannot start threads")?;
+        Ok(())
     }
 
     fn multiply(&mut self) {
-        (self.blas).multiply(self.way, self.pool, self.operands, &mut self.out);
+        (self.blas).multiply(self.way, self.pool.as_ref(), self.operands, &mut self.out);
     }
 
     /// That it computes the same products, but for the order of their sums.

@@ -9,6 +9,7 @@ use super::python::Python;
 use super::shape::{Layout, Shape};
 use libloading::Library;
 use rayon::prelude::*;
+use rayon::ThreadPool;
 use serde::Serialize;
 use variable::Variable;
 
@@ -163,17 +164,17 @@ impl Blas {
         unsafe { (self.set_threads)(threads as i32) };
     }
 
-    /// Computes the products. `pool` is for [`Way::Shares`].
-    pub fn multiply(&self, way: Way, pool: &rayon::ThreadPool, of: &Operands, out: &mut [f32]) {
+    /// Computes the products. [`Way::Shares`] needs a pool.
+    pub fn multiply(&self, way: Way, pool: Option<&ThreadPool>, of: &Operands, out: &mut [f32]) {
         let Shape { rows, cols, .. } = of.shape;
         let one = rows * cols;
         match way {
             Way::Batch => self.all(of, out),
             Way::Calls => (out.chunks_exact_mut(one).enumerate())
                 .for_each(|(number, out)| self.one(of, number, out)),
-            Way::Shares => pool.install(|| {
+            Way::Shares => pool.expect("threads to share among").install(|| {
                 let products = out.par_chunks_exact_mut(one).enumerate();
-                let share = of.shape.batch.div_ceil(pool.current_num_threads());
+                let share = of.shape.batch.div_ceil(rayon::current_num_threads());
                 products
                     .with_min_len(share)
                     .for_each(|(number, out)| self.one(of, number, out));
