@@ -1,6 +1,9 @@
 //! The command line.
 
+use crate::bench::gemm;
 use crate::bench::load::Load;
+use crate::bench::shape::Shape;
+use crate::bench::train::{models::ModelName, Plan};
 use crate::goal::{self, Wish};
 use crate::money;
 use crate::time;
@@ -113,9 +116,9 @@ pub enum Command {
     /// The chain's time; an embedded chain's money.
     #[command(subcommand)]
     Chain(ChainCommand),
-    /// Measure, beside what a person would otherwise use.
-    #[command(subcommand)]
-    Bench(BenchCommand),
+    /// Measure this machine, beside what a person would otherwise use: products, hashing and
+    /// training steps with what being verifiable adds to them. A subcommand measures one of them.
+    Bench(BenchArgs),
     /// The settings file.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -487,13 +490,28 @@ pub enum ChainCommand {
 }
 
 /// `lockstep bench`.
+#[derive(ClapArgs)]
+pub struct BenchArgs {
+    /// A Python with PyTorch, to compare with; python3 when absent.
+    #[arg(long, global = true, env = "LOCKSTEP_PYTHON", value_name = "PROGRAM")]
+    pub python: Option<PathBuf>,
+    /// Numbers of threads.
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    pub threads: Vec<usize>,
+    /// One table instead of all.
+    #[command(subcommand)]
+    pub command: Option<BenchCommand>,
+}
+
+/// The tables of `lockstep bench`.
 #[derive(Subcommand)]
 pub enum BenchCommand {
-    /// Canonical-order matrix multiplication beside OpenBLAS.
+    /// Canonical-order matrix products beside OpenBLAS and MKL.
     Gemm {
-        /// Sizes.
-        #[arg(long, value_delimiter = ',', default_value = "1024")]
-        sizes: Vec<usize>,
+        /// N, or ROWSxCOLSxSTEPS[*BATCH], with :tn or :nt where the left or the right factor is
+        /// stored transposed.
+        #[arg(long, value_delimiter = ',', default_values = gemm::SHAPES, value_name = "SHAPES")]
+        shapes: Vec<Shape>,
         /// Numbers of threads.
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
         threads: Vec<usize>,
@@ -512,6 +530,32 @@ pub enum BenchCommand {
         /// Numbers of threads.
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
         threads: Vec<usize>,
+    },
+    /// Four models beside PyTorch, each measurement in a process of its own, and what being
+    /// verifiable adds to their steps.
+    Train(TrainArgs),
+    /// Where the time of a model's step goes, node by node.
+    Nodes {
+        /// Which model.
+        model: ModelName,
+        /// Number of threads.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+        /// How long to measure.
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+    },
+    /// Products and layers in 8-bit integers beside floats.
+    Int8,
+    /// One of the processes of `train`.
+    #[command(hide = true)]
+    Alone {
+        /// Which model.
+        model: ModelName,
+        /// Number of threads.
+        threads: usize,
+        /// How long to measure.
+        seconds: f64,
     },
     /// A dispute: moves, calldata and gas, here and for larger tasks.
     Dispute {
@@ -536,6 +580,34 @@ pub enum BenchCommand {
         )]
         loads: Vec<Load>,
     },
+}
+
+/// `lockstep bench train`.
+#[derive(ClapArgs)]
+pub struct TrainArgs {
+    /// Which models.
+    #[arg(long, value_delimiter = ',', default_values = ["digits", "mlp", "resnet", "gpt"])]
+    pub models: Vec<ModelName>,
+    /// Numbers of threads.
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    pub threads: Vec<usize>,
+    /// How long each process trains.
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Processes of each side, in turns.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+}
+
+impl From<TrainArgs> for Plan {
+    fn from(args: TrainArgs) -> Plan {
+        Plan {
+            models: args.models,
+            threads: args.threads,
+            seconds: args.seconds,
+            rounds: args.rounds,
+        }
+    }
 }
 
 /// `lockstep config`.

@@ -36,7 +36,7 @@ impl Forecast {
     /// When the engine cannot be started.
     pub fn new(workload: &Workload, device: Device, speed: u64) -> Result<Forecast> {
         let patience = Patience {
-            runs: 2,
+            turns: 2,
             time: Duration::from_millis(200),
         };
         let spec = &workload.spec;

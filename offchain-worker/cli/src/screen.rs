@@ -109,6 +109,14 @@ impl Progress {
         }
     }
 
+    /// Shows how far it is, and what is under way.
+    pub fn show(&mut self, done: usize, total: usize, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+        tracing::info!(done, total, "{what}");
+    }
+
     /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

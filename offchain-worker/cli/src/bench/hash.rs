@@ -3,7 +3,8 @@
 //! A tensor is committed by the hash of its bytes as they are in memory: there is nothing to
 //! serialise, so hashing a state costs what the library costs.
 
-use super::{measure, Patience, Table};
+use super::{measure, Patience, Table, Watch};
+use crate::screen;
 use lockstep_engine::cpu::{Cpu, Options};
 use lockstep_engine::{Engine, Error, Job};
 use lockstep_graph::lower::copy;
@@ -40,16 +41,18 @@ pub struct Report {
 ///
 /// # Errors
 /// When the engine cannot be started.
-pub fn run(sizes: &[usize], patience: Patience) -> Result<Report, Error> {
+pub fn run(sizes: &[usize], patience: Patience, watch: Watch) -> Result<Report, Error> {
     let mut rows = Vec::new();
-    for &bytes in sizes {
+    for (done, &bytes) in sizes.iter().enumerate() {
+        watch(done, sizes.len(), &screen::bytes(bytes as u64));
         let content: Vec<u8> = (0..bytes).map(|i| (i * 31 % 251) as u8).collect();
         let mut engine = Cpu::new(holding(bytes), Options::default())?;
         engine.load(std::slice::from_ref(&content))?;
         let (mut own, mut other) = ([0; 32], [0; 32]);
         let mut ours = || own = tree::hash(engine.state()[0]);
         let mut theirs = || other = *blake3::hash(&content).as_bytes();
-        let [ours, theirs] = measure(patience, [&mut ours, &mut theirs]);
+        let times = measure(patience, &mut [&mut ours, &mut theirs]);
+        let (ours, theirs) = (times[0], times[1]);
         let speed = |seconds: f64| bytes as f64 / seconds / 1e9;
         rows.push(Row {
             bytes,

@@ -88,7 +88,7 @@ pub fn step(engine: &mut dyn Engine, steps: u32, patience: Patience) -> f64 {
         engine.wait();
         number += 1;
     };
-    measure(patience, [&mut advance])[0].median
+    measure(patience, &mut [&mut advance])[0].median
 }
 
 /// Seconds to hash a state on one thread, the median.
@@ -97,7 +97,7 @@ pub fn commit(state: &[&[u8]], patience: Patience) -> f64 {
         let hashes: Vec<u8> = state.iter().flat_map(|slot| tree::hash(slot)).collect();
         std::hint::black_box(tree::hash(&hashes));
     };
-    measure(patience, [&mut commit])[0].median
+    measure(patience, &mut [&mut commit])[0].median
 }
 
 impl fmt::Display for Report {

@@ -1,5 +1,6 @@
 //! `lockstep` as a person or a script uses it: one process for each command.
 
+mod bench;
 mod commands;
 mod devices;
 mod goals;

@@ -1,17 +1,24 @@
 //! The models whose training steps are measured, on random records.
 //!
-//! `scripts/bench-pytorch` trains the same models, layer by layer and number by number.
+//! `pytorch.py` trains the same models, layer by layer and number by number.
 
+use crate::recipe::blobs;
+use clap::ValueEnum;
+use lockstep_engine::Job;
 use lockstep_graph::{
     Attention, Built, Conv2d, Field, Initial, Model, Objective, Optimizer, Schedule, Training,
     Value,
 };
+use lockstep_protocol::eval::Inputs;
 use lockstep_protocol::program::Dtype;
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
 
 /// Records of every dataset.
 const RECORDS: usize = 512;
 /// Steps for which there are learning rates.
-const STEPS: u32 = 1 << 16;
+pub const STEPS: u32 = 1 << 16;
 /// Tokens of a text, numbers of a token, and characters that there are.
 const TIME: usize = 128;
 const WIDTH: usize = 256;
@@ -25,14 +32,53 @@ pub struct Case {
     pub data: Vec<u8>,
 }
 
-/// The model of this name; `None` when there is none.
-pub fn case(name: &str) -> Option<Case> {
-    match name {
-        "digits" => Some(perceptron(&[64, 128, 64, 10], 64, adamw())),
-        "mlp" => Some(perceptron(&[784, 1024, 1024, 10], 128, sgd())),
-        "resnet" => Some(resnet()),
-        "gpt" => Some(gpt()),
-        _ => None,
+/// The models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelName {
+    /// A perceptron for images of 8 x 8 pixels: 64-128-64-10, batch 64, AdamW.
+    Digits,
+    /// A perceptron for images of 28 x 28 pixels: 784-1024-1024-10, batch 128, SGD with momentum.
+    Mlp,
+    /// A residual network for images of 32 x 32 pixels with batch norm: batch 32, SGD with
+    /// momentum.
+    Resnet,
+    /// A language model of four blocks: width 256, 128 tokens, batch 8, AdamW.
+    Gpt,
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ModelName::Digits => "digits",
+            ModelName::Mlp => "mlp",
+            ModelName::Resnet => "resnet",
+            ModelName::Gpt => "gpt",
+        })
+    }
+}
+
+/// The training step of a model.
+pub fn case(model: ModelName) -> Case {
+    match model {
+        ModelName::Digits => perceptron(&[64, 128, 64, 10], 64, adamw()),
+        ModelName::Mlp => perceptron(&[784, 1024, 1024, 10], 128, sgd()),
+        ModelName::Resnet => resnet(),
+        ModelName::Gpt => gpt(),
+    }
+}
+
+impl Case {
+    /// What an engine runs.
+    pub fn job(&self) -> Job {
+        Job {
+            program: Arc::new(self.built.program.clone()),
+            inputs: Inputs {
+                seed: 1,
+                datasets: vec![Arc::new(self.data.clone())],
+                constants: blobs(&self.built.constants),
+            },
+        }
     }
 }
 

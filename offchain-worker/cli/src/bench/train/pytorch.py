@@ -1,36 +1,32 @@
-#!/usr/bin/env python3
-"""Training steps of four models: the CPU engine and PyTorch in turns.
+"""Training steps of one of the models of models.rs under PyTorch, as a line of JSON.
 
-    scripts/bench-pytorch [--models digits,mlp,resnet,gpt] [--threads 1,2] [--seconds 3] [--rounds 3]
+    python3 pytorch.py digits|mlp|resnet|gpt THREADS SECONDS
 
-Needs a Python with PyTorch and a release build of the example `training` of `lockstep-graph`, which
-is built when it is not there. Every measurement is a process of its own, so that its peak of memory
-is its own; the two sides take turns, so that a disturbance hits both. Both train in float32 on
-random records of the same shapes, with the same optimizer. Prints a Markdown table.
+`lockstep bench train` runs it beside its own steps: float32, random records of the same shapes, the
+same architecture, batch and optimizer.
 """
 
-import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from statistics import median
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MODELS = ["digits", "mlp", "resnet", "gpt"]
+import torch
+from torch import nn
+from torch.nn import functional
 
 
 def peak_kib():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    """The most memory that the process has held; None where the system does not tell."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except OSError:
+        return None
 
 
 def build(name):
     """The model, its optimizer, and a function that draws a batch and gives its loss."""
-    import torch
-    from torch import nn
-    from torch.nn import functional
 
     def images(shape, model):
         data = torch.rand(512, *shape)
@@ -141,10 +137,8 @@ def build(name):
     return model, adamw(model), text_loss
 
 
-def pytorch(name, threads, seconds):
-    """Trains under PyTorch, and prints what the example of the engine prints."""
-    import torch
-
+def main(name, threads, seconds):
+    """Trains, and prints what it took."""
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     before = peak_kib()
@@ -164,77 +158,15 @@ def pytorch(name, threads, seconds):
         times.append(time.perf_counter() - start)
     used = time.process_time() - used
     row = {
-        "model": name,
-        "threads": threads,
         "steps": len(times),
         "wall_ms": median(times) * 1e3,
         "best_ms": min(times) * 1e3,
         "cpu_ms": used / len(times) * 1e3,
         "peak_kib": peak_kib(),
         "before_kib": before,
-        "version": torch.__version__,
     }
     print(json.dumps(row))
 
 
-def engine_binary():
-    command = ["cargo", "build", "--release", "-p", "lockstep-graph", "--example", "training"]
-    subprocess.run(command, cwd=ROOT, check=True)
-    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-    return os.path.join(target, "release", "examples", "training")
-
-
-def run(command):
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-
-
-def compare(models, threads, seconds, rounds):
-    ours = engine_binary()
-    itself = [sys.executable, os.path.abspath(__file__), "--pytorch"]
-    version = None
-    print("| model | threads | ours: wall, CPU ms | PyTorch: wall, CPU ms | share of wall, of CPU "
-          "| ours: peak, of it the step's MiB | PyTorch: the same |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
-    for model in models:
-        for count in threads:
-            rows = ([], [])
-            for _ in range(rounds):
-                tail = [model, str(count), str(seconds)]
-                rows[0].append(run([ours] + tail))
-                rows[1].append(run(itself + tail))
-            version = rows[1][0]["version"]
-
-            def at(side, key):
-                return median(row[key] for row in rows[side])
-
-            def times(side):
-                return f"{at(side, 'wall_ms'):.3g}, {at(side, 'cpu_ms'):.3g}"
-
-            def memory(side):
-                peak = at(side, "peak_kib") / 1024
-                return f"{peak:.0f}, {peak - at(side, 'before_kib') / 1024:.0f}"
-
-            shares = [at(0, key) / at(1, key) for key in ("wall_ms", "cpu_ms")]
-            print(f"| {model} | {count} | {times(0)} | {times(1)} "
-                  f"| {shares[0]:.2f}, {shares[1]:.2f} | {memory(0)} | {memory(1)} |", flush=True)
-    print(f"\nPyTorch {version}.")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pytorch", nargs=3, metavar=("MODEL", "THREADS", "SECONDS"),
-                        help="measure PyTorch alone, and print a line of JSON")
-    options = parser.parse_args()
-    if options.pytorch:
-        model, threads, seconds = options.pytorch
-        return pytorch(model, int(threads), float(seconds))
-    threads = [int(count) for count in options.threads.split(",")]
-    compare(options.models.split(","), threads, options.seconds, options.rounds)
-
-
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
