@@ -512,6 +512,98 @@ fn threads_share_what_has_no_order_and_look_lists_up_together() {
     }
 }
 
+/// What a softmax and a normalisation do: a row's maximum, differences, lanes and their sum, quotients;
+/// and the statistics, which others need as well.
+fn rows() -> Case {
+    let mut rng = Rng(47);
+    let mut sketch = Sketch::default();
+    let [rows, columns, lanes] = [20, 72, 8];
+    let values = rng.tensor(rows * columns, Rng::wild);
+    let x = sketch.slot(&[4, 5, columns], Dtype::F32, values);
+    let gains = rng.tensor(columns, Rng::tame);
+    let gain = sketch.slot(&[columns], Dtype::F32, gains);
+    let zeros = |len: u64| vec![0; len as usize * 4];
+    sketch.slot(&[4, 5, columns], Dtype::F32, zeros(rows * columns));
+    sketch.slot(&[rows], Dtype::F32, zeros(rows));
+    let flat = |sketch: &Sketch, node: u32, column: Form| {
+        sketch.read(node, &[rows, columns], &[out(0), column], 0)
+    };
+    let read = flat(&sketch, x, red(0));
+    let most = body(&[rows], Dtype::F32, vec![read], &[], vec![Op::FMax(0, 1)]);
+    let most = sketch.push(fold(most, &[columns], Init::Word(0xff80_0000)));
+    let whole = |sketch: &Sketch, node: u32| {
+        sketch.read(node, &[4, 5, columns], &[out(0), out(1), out(2)], 0)
+    };
+    let of_row = |sketch: &Sketch, node: u32| sketch.read(node, &[4, 5], &[out(0), out(1)], 0);
+    let reads = vec![whole(&sketch, x), of_row(&sketch, most)];
+    let ops = vec![Op::FSub(0, 1), Op::FMul(2, 2)];
+    let apart = body(&[4, 5, columns], Dtype::F32, reads, &[], ops);
+    let apart = sketch.push(Node::Map(apart));
+    let lane = Form::new(0, &[(var::RED, lanes as i64), (1, 1)]);
+    let read = flat(&sketch, apart, lane);
+    let part = body(
+        &[rows, lanes],
+        Dtype::F32,
+        vec![read],
+        &[],
+        vec![Op::FAdd(0, 1)],
+    );
+    let part = sketch.push(fold(part, &[columns / lanes], Init::Word(0)));
+    let read = sketch.read(part, &[rows, lanes], &[out(0), red(0)], 0);
+    let sum = body(&[rows], Dtype::F32, vec![read], &[], vec![Op::FAdd(0, 1)]);
+    let sum = sketch.push(fold(sum, &[lanes], Init::Word(0)));
+    // The next state.
+    let copy = vec![whole(&sketch, x)];
+    sketch.push(Node::Map(body(
+        &[4, 5, columns],
+        Dtype::F32,
+        copy,
+        &[],
+        vec![],
+    )));
+    let copy = vec![sketch.read(gain, &[columns], &[out(0)], 0)];
+    sketch.push(Node::Map(body(&[columns], Dtype::F32, copy, &[], vec![])));
+    let reads = vec![
+        whole(&sketch, apart),
+        of_row(&sketch, sum),
+        sketch.read(gain, &[columns], &[out(2)], 0),
+    ];
+    let ops = vec![Op::FDiv(0, 1), Op::FMul(3, 2)];
+    let shares = body(&[4, 5, columns], Dtype::F32, reads, &[], ops);
+    sketch.push(Node::Map(shares));
+    let reads = [most, sum].map(|node| sketch.read(node, &[rows], &[out(0)], 0));
+    let both = body(
+        &[rows],
+        Dtype::F32,
+        reads.to_vec(),
+        &[],
+        vec![Op::FAdd(0, 1)],
+    );
+    sketch.push(Node::Map(both));
+    let program = Program {
+        slots: sketch.state.len() as u32,
+        nodes: sketch.nodes,
+    };
+    Case {
+        job: Job {
+            program: Arc::new(program),
+            inputs: sketch.inputs,
+        },
+        state: sketch.state,
+    }
+}
+
+#[test]
+fn rows_are_read_and_written_once() {
+    let case = rows();
+    let code = Code::new(&case.job.program, Keep::Needed, MACHINE);
+    // Two copies, and all that works on rows.
+    assert_eq!(code.turns.len(), 3);
+    assert_eq!(code.turns[2].writes.len(), 2);
+    assert_eq!(code.turns[2].reads, [0, 1]);
+    agree_on_shim(&case, MACHINE, "rows");
+}
+
 #[test]
 fn the_state_is_hashed_where_it_lies() {
     let lens = [
