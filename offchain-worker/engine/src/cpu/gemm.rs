@@ -54,7 +54,7 @@ pub struct Gemm<'a> {
     /// The micro-kernels.
     pub micro: Micro,
     /// The threads that help.
-    pub team: Team,
+    pub team: Team<'a>,
 }
 
 /// The output of a multiplication; tasks write disjoint elements of it.

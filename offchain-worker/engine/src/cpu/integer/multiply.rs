@@ -59,7 +59,7 @@ pub struct Multiply<'a> {
     /// The micro-kernels.
     pub micro: Micro,
     /// The threads that help.
-    pub team: Team,
+    pub team: Team<'a>,
 }
 
 /// Where operands are packed.
