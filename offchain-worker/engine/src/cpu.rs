@@ -26,6 +26,7 @@ mod integer;
 mod kernel;
 mod magnitude;
 mod memory;
+mod nested;
 mod order;
 mod plan;
 mod product;
@@ -51,7 +52,7 @@ impl Default for Options {
         Options {
             threads: None,
             simd: None,
-            grain: 1 << 19,
+            grain: 1 << 17,
         }
     }
 }

@@ -11,6 +11,9 @@ use lockstep_protocol::program::Fold;
 /// Fewest rows times columns for which packing pays.
 const MIN_TILE: u64 = 32;
 
+/// Steps that a micro-kernel takes while a tape executes an instruction.
+const STEPS_OF_AN_INSTRUCTION: u64 = 4;
+
 /// The dimensions of a fold over products of its two reads.
 pub struct Product {
     /// The operand of the rows and that of the columns.
@@ -107,7 +110,8 @@ impl Product {
     /// Whether the work is worth more than one task of `grain`.
     pub fn divisible(&self, grain: u64) -> bool {
         let sizes = self.size.iter().map(|size| *size as u64);
-        sizes.fold(self.batches, u64::saturating_mul) >= grain.saturating_mul(2)
+        let steps = sizes.fold(self.batches, u64::saturating_mul);
+        steps >= grain.saturating_mul(2 * STEPS_OF_AN_INSTRUCTION)
     }
 
     /// The steps that the guards let through in a batch; `None` when that is all of them.

@@ -101,7 +101,9 @@ impl Crew {
         unsafe { *shared.work.get() = Some(Work { task, count }) };
         shared.next.store(0, Relaxed);
         let number = shared.state.load(Relaxed) / LOOP;
-        shared.state.store(number.wrapping_add(1).wrapping_mul(LOOP) | OPEN, SeqCst);
+        shared
+            .state
+            .store(number.wrapping_add(1).wrapping_mul(LOOP) | OPEN, SeqCst);
         let asleep = shared.asleep.load(SeqCst).min(count - 1);
         if asleep > 0 {
             // Whoever is about to sleep has seen the open loop, or hears the alarm.
