@@ -28,6 +28,7 @@ mod magnitude;
 mod memory;
 mod nested;
 mod order;
+mod padding;
 mod plan;
 mod product;
 mod scatter;
