@@ -4,7 +4,7 @@
 //! copy: the windows of a convolution, the rows of attention's small products. The rows are then
 //! read in place, and the columns too where they lie side by side.
 
-use super::micro::{From, Micro, Tile};
+use super::micro::{prefetch, From, Micro, Tile};
 use super::{adjacent, apart, Output, Pack};
 use crate::cpu::affine::Side;
 use crate::cpu::buffer::{view_mut, Buffer};
@@ -22,7 +22,7 @@ const FEWEST_SUMS: usize = 8;
 /// Most runs.
 const MOST_RUNS: usize = 1 << 16;
 /// Steps of a block, whose operands should stay in the first-level cache.
-const BLOCK_K: usize = 256;
+const BLOCK_K: usize = 1024;
 /// Rows of a task.
 const TASK_M: usize = 256;
 
@@ -238,9 +238,13 @@ impl Direct {
                             },
                             last: (block + 1) * runs_of_block >= self.runs.len(),
                         };
-                        match side_by_side {
-                            true => micro.run(&tile),
-                            false => apart(micro, &tile, cols, c),
+                        if side_by_side {
+                            for row in places.rows[end..].iter().take(self.height) {
+                                prefetch(tile.c.wrapping_add(*row), cols.len());
+                            }
+                            micro.run(&tile);
+                        } else {
+                            apart(micro, &tile, cols, c);
                         }
                     }
                 }
