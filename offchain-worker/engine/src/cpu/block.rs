@@ -27,8 +27,11 @@ const SCRATCH_WORDS: usize = 8 << 10;
 const LINE: usize = 16;
 /// Outputs of a fold that are worth a part of their own.
 const WIDE: u64 = 512;
-/// Fewest and most points of a tile.
-const TILE: std::ops::RangeInclusive<usize> = 64..=2048;
+/// What the points of a tile are a multiple of, so that they make whole groups of registers, and the
+/// most of them.
+const GROUP: usize = 256;
+const MOST_POINTS: usize = 2048;
+
 /// A map or fold made ready for the block interpreter.
 pub struct Block {
     dtype: Dtype,
@@ -181,7 +184,7 @@ impl Block {
         };
         let tape = tape::compile(body, fold.is_some());
         let fit = SCRATCH_WORDS / tape.blocks.max(1);
-        let capacity = (fit.clamp(*TILE.start(), *TILE.end())) / 16 * 16;
+        let capacity = fit.next_multiple_of(GROUP).min(MOST_POINTS);
         let nested = fold
             .filter(|fold| fold.when.is_empty() && body.index.is_empty() && order == natural)
             .filter(|_| body.values.is_empty() && single(&tape).is_some())
@@ -459,12 +462,7 @@ impl Block {
                 let source = values.get(load.node);
                 load.read(walk, source, &load.place.origin, self.simd, words);
                 if let Some(code) = steps.narrow {
-                    let instr = Instr {
-                        code,
-                        dst: self.tape.result,
-                        src: [self.tape.acc; 3],
-                        splat: 0,
-                    };
+                    let instr = Instr::new(code, self.tape.result, [self.tape.acc; 3]);
                     // SAFETY: accumulator and result are scratch of `n` words, and distinct.
                     unsafe { exec::run(self.simd, &[instr], &scratch.slots, n) };
                     scratch.slots.swap(acc, result);

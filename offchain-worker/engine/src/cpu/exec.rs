@@ -5,6 +5,9 @@
 //! IEEE-754's. What it does not share with the protocol is the bits of a NaN; the tape says where
 //! those have to be made canonical.
 
+#[cfg(target_arch = "x86_64")]
+mod registers;
+
 use super::gemm::transpose::transpose;
 use super::simd::{Simd, NATIVE_FMA};
 use super::tape::{Code, Instr};
@@ -20,7 +23,7 @@ use std::slice;
 pub unsafe fn run(simd: Simd, tape: &[Instr], slots: &[*mut u32], n: usize) {
     match simd {
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => run_avx512(tape, slots, n),
+        Simd::Avx512 => registers::run(tape, slots, n),
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => run_avx2(tape, slots, n),
         _ => run_all::<NATIVE_FMA>(tape, slots, n),
@@ -81,12 +84,6 @@ pub fn accumulates(code: Code) -> bool {
             | Or
             | Xor
     )
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn run_avx512(tape: &[Instr], slots: &[*mut u32], n: usize) {
-    run_all::<true>(tape, slots, n)
 }
 
 #[cfg(target_arch = "x86_64")]
