@@ -171,7 +171,7 @@ impl Contraction {
             })
         };
         if let Some(direct) = &self.direct {
-            let [_, columns] = panels(0, *steps);
+            let columns = panels(0, *steps);
             let multiply = Multiply {
                 product: &self.product,
                 batch,
@@ -181,7 +181,7 @@ impl Contraction {
                 team,
             };
             // SAFETY: as below.
-            return unsafe { direct.run(&multiply, &columns, out) };
+            return unsafe { direct.run(&multiply, &columns[1], out) };
         }
         let gemm = Gemm {
             size: [*rows, *cols, passing.as_ref().map_or(*steps, Vec::len)],
@@ -208,6 +208,12 @@ struct Panels<'a> {
 thread_local! {
     static COPIES: RefCell<[Buffer; 2]> = RefCell::default();
     static LANES: RefCell<Walk> = RefCell::default();
+}
+
+impl Drop for Panels<'_> {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.steps).retire();
+    }
 }
 
 impl Pack for Panels<'_> {
