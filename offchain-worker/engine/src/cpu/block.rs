@@ -274,7 +274,7 @@ impl Block {
         let Some(layout) = &self.layout else {
             return self.compute(values, team, out);
         };
-        // Taken, not borrowed: while this thread waits for others it may run any task.
+        // Taken, not borrowed: no task of this thread can find it in use.
         let mut computed = COMPUTED.take();
         let elements = computed.reserve(out.len());
         self.compute(values, team, elements);

@@ -124,7 +124,7 @@ impl Gemm<'_> {
         block_m: usize,
         team: Team,
     ) {
-        // Taken, not borrowed: while this thread waits for others it may run any task.
+        // Taken, not borrowed: no task of this thread can find it in use.
         let mut packed = PACKED.take();
         let [_, n, k] = self.size;
         // Blocks of equal length: a short last one would not pay for its way through the output.

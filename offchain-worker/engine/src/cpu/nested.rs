@@ -38,7 +38,8 @@ impl Nested {
         let gapless = [1, nested.inner as i64];
         let known = strides.iter().all(|s| *s == gapless || *s == [0, 0]);
         let outer = domain.out[..dim].iter().any(|extent| *extent > 1);
-        (known && strides.contains(&gapless) && outer && nested.inner % 16 == 0).then_some(nested)
+        (known && strides.contains(&gapless) && outer && nested.inner.is_multiple_of(16))
+            .then_some(nested)
     }
 
     /// What one step adds, if all steps add the same.

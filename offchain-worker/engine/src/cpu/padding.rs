@@ -57,7 +57,7 @@ impl Padding {
             .windows(2)
             .all(|pair| Some(pair[0].stride) == pair[1].stride.checked_mul(pair[1].extent));
         let outer = first.stride.checked_mul(first.extent)?;
-        if !nested || inner < 1 || outer < 1 || access.len % outer as u64 > 0 {
+        if !nested || inner < 1 || outer < 1 || !access.len.is_multiple_of(outer as u64) {
             return None;
         }
         let words = (axes.iter())

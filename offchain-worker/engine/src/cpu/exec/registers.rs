@@ -34,6 +34,7 @@ pub unsafe fn run(tape: &[Instr], slots: &[*mut u32], n: usize) {
 }
 
 /// Executes the tape on the words from `first` on; in the last group, on those of the masks.
+#[allow(clippy::needless_range_loop)] // Loops over several arrays, which stay in registers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn group<const LAST: bool>(

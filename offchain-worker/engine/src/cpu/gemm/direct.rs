@@ -96,13 +96,13 @@ impl Direct {
         // Steps are counted off in runs that both operands walk at equal distances.
         let reds = [rows, cols].map(|operand| &operand.load.place.red);
         let steps = extent(reds[0], k).min(extent(reds[1], k));
-        let even = reds.iter().all(|red| extent(red, k) % steps == 0);
+        let even = reds.iter().all(|red| extent(red, k).is_multiple_of(steps));
         if !even || steps < FEWEST_STEPS || k / steps > MOST_RUNS {
             return None;
         }
         let width = vectors * micro.lanes;
         let side_by_side = cols.lanes.extents.len() == 1 && cols.lanes.stride() == 1;
-        let in_place = side_by_side && n % micro.lanes == 0;
+        let in_place = side_by_side && n.is_multiple_of(micro.lanes);
         let start = |o: usize, run: usize| match o == 1 && !in_place {
             true => (run * steps * width) as isize,
             false => reds[o].point((run * steps) as u64).offset as isize,
@@ -146,7 +146,7 @@ impl Direct {
             );
         }
         let [m, n, k] = product.size;
-        // Taken, not borrowed: other tasks of this thread pack columns too.
+        // Taken, not borrowed: no task of this thread can find it in use.
         let (mut packed, mut offsets) = COLUMNS.take();
         offsets.resize(n, 0);
         product.operands[1].layout.offsets(0, &mut offsets);
