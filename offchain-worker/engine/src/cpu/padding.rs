@@ -10,6 +10,9 @@ use lockstep_protocol::program::Access;
 /// How many times longer than the tensor its copy may be.
 const MOST: u64 = 4;
 
+/// Positions and strides below which no sum of their products can overflow.
+const BOUND: i64 = 1 << 28;
+
 /// A tensor's copy with a margin.
 pub struct Padding {
     /// The axes that can be left, the outermost first.
@@ -65,6 +68,19 @@ impl Padding {
                 len.checked_mul(axis.wide as u64)
             })?;
         if words > access.len.saturating_mul(MOST) {
+            return None;
+        }
+        let place = &load.place;
+        let units = place.out.units.iter().chain(&place.red.units);
+        let bounded = |point: &Point| {
+            let positions = point.positions.iter();
+            point.offset.unsigned_abs() < 1 << 60 && { positions }
+                .all(|position| position.unsigned_abs() < BOUND as u64)
+        };
+        let near = axes.iter().all(|axis| {
+            axis.stride < BOUND && axis.wide < BOUND && axis.low.unsigned_abs() < BOUND as u64
+        });
+        if !near || !units.chain([&place.origin]).all(bounded) {
             return None;
         }
         let padding = Padding {

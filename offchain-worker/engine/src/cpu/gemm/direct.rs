@@ -123,7 +123,7 @@ impl Direct {
             height,
             width,
             in_place,
-            reach: [rows, cols].map(reach),
+            reach: [reach(rows)?, reach(cols)?],
         })
     }
 
@@ -258,16 +258,16 @@ fn extent(side: &Side, all: usize) -> usize {
     side.extents.last().map_or(all, |extent| *extent as usize)
 }
 
-/// The lowest and the highest offset of an operand.
-fn reach(operand: &Operand) -> [i64; 2] {
+/// The lowest and the highest offset of an operand, if no part of it overflows.
+fn reach(operand: &Operand) -> Option<[i64; 2]> {
     let place = &operand.load.place;
     let sides = [&place.out, &place.red];
-    let parts = sides
+    let mut parts = sides
         .into_iter()
         .flat_map(|side| side.units.iter().zip(&side.extents));
     let start = place.origin.offset;
-    parts.fold([start, start], |[low, high], (unit, extent)| {
-        let far = unit.offset * (extent - 1);
-        [low + far.min(0), high + far.max(0)]
+    parts.try_fold([start, start], |[low, high], (unit, extent)| {
+        let far = unit.offset.checked_mul(extent - 1)?;
+        Some([low.checked_add(far.min(0))?, high.checked_add(far.max(0))?])
     })
 }
