@@ -26,7 +26,9 @@ mod integer;
 mod kernel;
 mod magnitude;
 mod memory;
+mod nested;
 mod order;
+mod padding;
 mod plan;
 mod product;
 mod scatter;
@@ -51,7 +53,7 @@ impl Default for Options {
         Options {
             threads: None,
             simd: None,
-            grain: 1 << 19,
+            grain: 1 << 17,
         }
     }
 }
@@ -119,23 +121,21 @@ impl Cpu {
     }
 
     /// As [`Engine::step`]; `time` is told of every node how long it took.
-    pub fn step_timed(&mut self, step: u32, time: &mut (dyn FnMut(u32, Duration) + Send)) {
-        self.advance(|run, team| {
+    pub fn step_timed(&mut self, step: u32, time: &mut dyn FnMut(u32, Duration)) {
+        self.advance(|run| {
             for n in 0..run.job.program.nodes.len() {
                 let began = Instant::now();
-                run.node(n, step, team);
+                run.node(n, step);
                 time(n as u32, began.elapsed());
             }
         });
     }
 
     /// Runs a step by `compute` and advances the state.
-    fn advance(&mut self, compute: impl FnOnce(&mut Run, Team) + Send) {
+    fn advance(&mut self, compute: impl FnOnce(&mut Run)) {
         let plan = std::mem::take(&mut self.advance);
         let mut buffers = std::mem::take(&mut self.buffers);
-        let mut run = self.under(&plan, &mut buffers);
-        let workers = run.workers;
-        workers.install(|team| compute(&mut run, team));
+        compute(&mut self.under(&plan, &mut buffers));
         self.advance = plan;
         self.buffers = buffers;
         std::mem::swap(&mut self.state, &mut self.next);
@@ -147,7 +147,7 @@ impl Cpu {
             job: &self.job,
             kernels: &self.kernels,
             batches: &mut self.batches,
-            workers: &self.workers,
+            team: self.workers.team(),
             memory: Memory {
                 plan,
                 constants: &self.constants,
@@ -164,16 +164,16 @@ struct Run<'a> {
     job: &'a Job,
     kernels: &'a [Option<Kernel>],
     batches: &'a mut Batches,
-    workers: &'a Workers,
+    team: Team<'a>,
     memory: Memory<'a>,
 }
 
 impl Run<'_> {
     /// Computes one node, if the plan wants it.
-    fn node(&mut self, n: usize, step: u32, team: Team) {
+    fn node(&mut self, n: usize, step: u32) {
         let node = &self.job.program.nodes[n];
         self.batches.look_up(step);
-        let (inputs, batches) = (&self.job.inputs, &*self.batches);
+        let (inputs, batches, team) = (&self.job.inputs, &*self.batches, self.team);
         self.memory
             .write(n, |values, out| match (node, &self.kernels[n]) {
                 (Node::Source(source), _) => {
@@ -185,9 +185,9 @@ impl Run<'_> {
     }
 
     /// Computes every node that the plan wants.
-    fn all(&mut self, step: u32, team: Team) {
+    fn all(&mut self, step: u32) {
         let nodes = self.job.program.nodes.len();
-        (0..nodes).for_each(|n| self.node(n, step, team));
+        (0..nodes).for_each(|n| self.node(n, step));
     }
 }
 
@@ -209,7 +209,7 @@ impl Engine for Cpu {
     }
 
     fn step(&mut self, step: u32) {
-        self.advance(|run, team| run.all(step, team));
+        self.advance(|run| run.all(step));
     }
 
     fn trace(&mut self, step: u32, sink: &mut dyn FnMut(u32, &[u8])) {
@@ -217,8 +217,7 @@ impl Engine for Cpu {
         let mut buffers = allocate(&plan);
         let mut run = self.under(&plan, &mut buffers);
         for n in 0..run.job.program.nodes.len() {
-            // The sink may be bound to the caller's thread.
-            run.workers.install(|team| run.node(n, step, team));
+            run.node(n, step);
             sink(n as u32, run.memory.values().get(n as u32));
         }
     }
@@ -227,7 +226,7 @@ impl Engine for Cpu {
         let plan = Plan::new(&self.job.program, Goal::Tensor(node));
         let mut buffers = allocate(&plan);
         let mut run = self.under(&plan, &mut buffers);
-        run.workers.install(|team| run.all(step, team));
+        run.all(step);
         run.memory.values().get(node).to_vec()
     }
 
@@ -235,7 +234,7 @@ impl Engine for Cpu {
         let plan = Plan::new(&self.job.program, Goal::Operands(node));
         let mut buffers = allocate(&plan);
         let mut run = self.under(&plan, &mut buffers);
-        run.workers.install(|team| run.all(step, team));
+        run.all(step);
         let node = &run.job.program.nodes[node as usize];
         let Node::Fold(fold) = node else {
             panic!("only a fold has a fold trace");

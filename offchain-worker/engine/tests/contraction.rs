@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use lockstep_protocol::encoding::Int;
 use lockstep_protocol::program::*;
 
 const FMA: [Op; 1] = [Op::FFma(1, 2, 0)];
@@ -320,4 +321,152 @@ fn convolution_over_the_innermost_axis_agrees() {
         let what = format!("{channels} channels, {filters} filters, stride {stride}");
         agree(&sketch.finish(), &what);
     }
+}
+
+/// Convolutions over images whose channels lie innermost: forward, and both gradients.
+fn windows(
+    [batch, height, width, channels, filters]: [u64; 5],
+    stride: u64,
+    pad: i64,
+    fill: u32,
+    word: fn(&mut Rng) -> u32,
+) -> Case {
+    let kernel = 3;
+    let extent = |size: u64| (size + 2 * pad as u64 - kernel) / stride + 1;
+    let mut rng = Rng(width ^ filters << 8 ^ stride << 16);
+    let mut sketch = Sketch::default();
+    let image = [batch, height, width, channels];
+    let weights = [kernel, kernel, channels, filters];
+    let result = [batch, extent(height), extent(width), filters];
+    let [x, w, g] = [&image, &weights, &result].map(|shape| {
+        let len = shape.iter().product();
+        sketch.slot(shape, Dtype::F32, rng.tensor(len, word))
+    });
+    let step = stride as i64;
+    let window = |position: u8, tap: u8| Form::new(-pad, &[(position, step), (tap, 1)]);
+    let mut product = |shape: &[u64], reads: Vec<Access>, steps: &[u64]| {
+        let sum = body(shape, Dtype::F32, reads, &[], FMA.to_vec());
+        sketch.push(fold(sum, steps, Init::Word(1 << 31)));
+    };
+    let read = |node: u32, shape: &[u64; 4], forms: [Form; 4]| {
+        let mut stride = shape.iter().product::<u64>() as i64;
+        let axes = shape.iter().zip(forms).map(|(extent, form)| {
+            stride /= *extent as i64;
+            Axis {
+                form,
+                extent: *extent,
+                stride: Int(stride),
+            }
+        });
+        Access {
+            node,
+            dtype: Dtype::F32,
+            len: shape.iter().product(),
+            base: Int(0),
+            axes: axes.collect(),
+            fill,
+        }
+    };
+    const RED: u8 = var::RED;
+    product(
+        &result,
+        vec![
+            read(
+                x,
+                &image,
+                [out(0), window(1, RED), window(2, RED + 1), red(2)],
+            ),
+            read(w, &weights, [red(0), red(1), red(2), out(3)]),
+        ],
+        &[kernel, kernel, channels],
+    );
+    product(
+        &weights,
+        vec![
+            read(
+                x,
+                &image,
+                [red(0), window(RED + 1, 0), window(RED + 2, 1), out(2)],
+            ),
+            read(g, &result, [red(0), red(1), red(2), out(3)]),
+        ],
+        &result[..3],
+    );
+    if stride == 1 {
+        let back = |position: u8, tap: u8| Form::new(pad, &[(position, 1), (tap, -1)]);
+        product(
+            &image,
+            vec![
+                read(g, &result, [out(0), back(1, RED), back(2, RED + 1), red(2)]),
+                read(w, &weights, [red(0), red(1), out(3), red(2)]),
+            ],
+            &[kernel, kernel, filters],
+        );
+    }
+    sketch.finish()
+}
+
+#[test]
+fn windows_of_channels_agree() {
+    for (size, stride, pad, fill) in [
+        ([2, 5, 9, 16, 16], 1, 1, 0),
+        ([1, 9, 29, 16, 32], 1, 1, 0x3f80_0000),
+        ([2, 8, 8, 8, 48], 1, 2, 1 << 31),
+        ([1, 7, 31, 3, 16], 1, 1, 0),
+        ([2, 9, 16, 16, 5], 2, 1, 0),
+        ([1, 12, 12, 9, 33], 2, 0, 0),
+        ([2, 24, 25, 8, 16], 1, 1, 0),
+    ] {
+        for word in [Rng::tame, Rng::wild] {
+            let what = format!("windows {size:?} / {stride}, margin {pad} of {fill:x}");
+            agree(&windows(size, stride, pad, fill, word), &what);
+        }
+    }
+}
+
+#[test]
+fn products_of_heads_agree() {
+    // Attention: heads lie side by side in a token, and are batches of small products.
+    let (batch, tokens, heads, width) = (2, 37, 3, 16);
+    let mut rng = Rng(12);
+    let mut sketch = Sketch::default();
+    let len = batch * tokens * heads * width;
+    let shape = [batch, tokens, heads, width];
+    let [q, k] = [0; 2].map(|_| sketch.slot(&shape, Dtype::F32, rng.tensor(len, Rng::wild)));
+    let scores = [batch, heads, tokens, tokens];
+    let len = scores.iter().product();
+    let p = sketch.slot(&scores, Dtype::F32, rng.tensor(len, Rng::tame));
+    let head = |node, token: Form, channel: Form| (node, [out(0), token, out(1), channel]);
+    for (shape, (a, a_forms), (b, b_forms), steps) in [
+        (
+            scores,
+            head(q, out(2), red(0)),
+            head(k, out(3), red(0)),
+            width,
+        ),
+        (
+            [batch, heads, tokens, width],
+            (p, [out(0), out(1), out(2), red(0)]),
+            head(k, red(0), out(3)),
+            tokens,
+        ),
+        (
+            [batch, heads, tokens, width],
+            (p, [out(0), out(1), red(0), out(2)]),
+            head(q, red(0), out(3)),
+            tokens,
+        ),
+    ] {
+        let at = |node: u32| match node == p {
+            true => scores,
+            false => [batch, tokens, heads, width],
+        };
+        let reads = vec![
+            sketch.read(a, &at(a), &a_forms, 0),
+            sketch.read(b, &at(b), &b_forms, 0),
+        ];
+        let sum = body(&shape, Dtype::F32, reads, &[], FMA.to_vec());
+        sketch.push(fold(sum, &[steps], Init::Word(0)));
+    }
+    agree(&sketch.finish(), "heads");
 }

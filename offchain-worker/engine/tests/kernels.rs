@@ -280,3 +280,51 @@ fn bits_of_computed_nans_are_canonical() {
     }
     agree(&sketch.finish(), "computed NaNs");
 }
+
+#[test]
+fn rows_summed_in_lanes_agree() {
+    for (rows, steps, lanes) in [(5, 4, 32), (70, 8, 16), (3, 2, 48), (2, 40, 16), (4, 3, 24)] {
+        let n = rows * steps * lanes;
+        let mut rng = Rng(n);
+        let mut sketch = Sketch::default();
+        let x = sketch.slot(&[n], Dtype::F32, rng.tensor(n, Rng::wild));
+        let means = sketch.slot(&[rows], Dtype::F32, rng.tensor(rows, Rng::tame));
+        let bytes = (0..n).map(|_| rng.next() as u8).collect();
+        let bytes = sketch.slot(&[n], Dtype::I8, bytes);
+        let coefs = [
+            (0, (steps * lanes) as i64),
+            (1, 1),
+            (var::RED, lanes as i64),
+        ];
+        let lane = Form::new(0, &coefs);
+        let read = |node| sketch.read(node, &[n], std::slice::from_ref(&lane), 0);
+        let mean = || sketch.read(means, &[rows], &[out(0)], 0);
+        let start = || sketch.read(x, &[n], &[Form::new(0, &coefs[..2])], 0);
+        let folds = [
+            (vec![read(x)], vec![Op::FAdd(0, 1)], Dtype::F32),
+            (vec![read(x)], vec![Op::FMax(0, 1)], Dtype::F32),
+            (vec![read(x), mean()], vec![Op::FFma(1, 2, 0)], Dtype::F32),
+            (
+                vec![read(x), mean()],
+                vec![Op::FSub(1, 2), Op::FMul(3, 3), Op::FAdd(0, 4)],
+                Dtype::F32,
+            ),
+            (vec![read(bytes)], vec![Op::IAdd(0, 1)], Dtype::I32),
+            (vec![read(bytes)], vec![Op::IMaxS(0, 1)], Dtype::I8),
+        ];
+        let nodes: Vec<Node> = (folds.into_iter())
+            .flat_map(|(reads, ops, dtype)| {
+                let body = body(&[rows, lanes], dtype, reads, &[], ops);
+                [Init::Word(1 << 31), Init::Read(start())]
+                    .map(|init| fold(body.clone(), &[steps], init))
+            })
+            .collect();
+        nodes.into_iter().for_each(|node| {
+            sketch.push(node);
+        });
+        agree(
+            &sketch.finish(),
+            &format!("{rows} rows, {steps} steps, {lanes} lanes"),
+        );
+    }
+}

@@ -411,7 +411,7 @@ impl Domain {
     }
 
     /// The lowest and highest value of a form.
-    fn span(&self, form: &Form) -> (i128, i128) {
+    pub fn span(&self, form: &Form) -> (i128, i128) {
         let constant = form.constant.0 as i128;
         form.terms
             .iter()

@@ -9,6 +9,7 @@ use super::affine::{word, Domain, Load, Place, Point, Side};
 use super::buffer::{view, view_mut, Buffer};
 use super::exec;
 use super::memory::Values;
+use super::nested::Nested;
 use super::order::{layout, order, rearrange};
 use super::scatter::Scatter;
 use super::simd::Simd;
@@ -24,8 +25,13 @@ use std::ops::Range as Span;
 const SCRATCH_WORDS: usize = 8 << 10;
 /// Words between constants.
 const LINE: usize = 16;
-/// Fewest and most points of a tile.
-const TILE: std::ops::RangeInclusive<usize> = 64..=2048;
+/// Outputs of a fold that are worth a part of their own.
+const WIDE: u64 = 512;
+/// What the points of a tile are a multiple of, so that they make whole groups of registers, and the
+/// most of them.
+const GROUP: usize = 256;
+const MOST_POINTS: usize = 2048;
+
 /// A map or fold made ready for the block interpreter.
 pub struct Block {
     dtype: Dtype,
@@ -58,6 +64,9 @@ struct Steps {
     width: usize,
     /// Whether a tile holds, for each output, its steps one after another.
     columns: bool,
+    /// Set where a tile holds all steps of some outer elements, as the operands lie; the reads are
+    /// then those of a map over these points.
+    nested: Option<Nested>,
     /// The step as one instruction, if it is one that [`exec::accumulate`] knows: its code and
     /// the operands that are not the accumulator.
     single: Option<(Code, [Slot; 2])>,
@@ -173,13 +182,22 @@ impl Block {
             load.place.arrange(&order);
             load
         };
+        let tape = tape::compile(body, fold.is_some());
+        let fit = SCRATCH_WORDS / tape.blocks.max(1);
+        let capacity = fit.next_multiple_of(GROUP).min(MOST_POINTS);
+        let nested = fold
+            .filter(|fold| fold.when.is_empty() && body.index.is_empty() && order == natural)
+            .filter(|_| body.values.is_empty() && single(&tape).is_some())
+            .and_then(|_| Nested::recognise(&domain, &body.reads))
+            .filter(|nested| nested.inner.saturating_mul(nested.steps) <= capacity as u64);
+        let operand = |access: &Access| match &nested {
+            Some(nested) => nested.over_points(domain.load(access, payload(access.node))),
+            None => load(access),
+        };
         let arranged = |mut place: Place| {
             place.arrange(&order);
             place
         };
-        let tape = tape::compile(body, fold.is_some());
-        let fit = SCRATCH_WORDS / tape.blocks.max(1);
-        let capacity = (fit.clamp(*TILE.start(), *TILE.end())) / 16 * 16;
         let reads = body.reads.iter().zip(&tape.reads);
         let values = body.values.iter().zip(&tape.values);
         let mut block = Block {
@@ -187,7 +205,7 @@ impl Block {
             outputs: node.len(),
             index: body.index.iter().map(load).collect(),
             reads: reads
-                .filter_map(|(access, slot)| Some((load(access), (*slot)?)))
+                .filter_map(|(access, slot)| Some((operand(access), (*slot)?)))
                 .collect(),
             values: values
                 .filter_map(|(form, slot)| Some((arranged(domain.form(form)), (*slot)?)))
@@ -220,6 +238,7 @@ impl Block {
                 scatter,
                 width: 0,
                 columns: false,
+                nested,
                 single: single(&block.tape),
                 narrow: narrow(body.dtype),
             };
@@ -255,7 +274,7 @@ impl Block {
         let Some(layout) = &self.layout else {
             return self.compute(values, team, out);
         };
-        // Taken, not borrowed: while this thread waits for others it may run any task.
+        // Taken, not borrowed: no task of this thread can find it in use.
         let mut computed = COMPUTED.take();
         let elements = computed.reserve(out.len());
         self.compute(values, team, elements);
@@ -284,10 +303,18 @@ impl Block {
         });
         let threads = team.threads as u64;
         let worth = self.outputs.saturating_mul(per_output) / team.grain;
-        let parts = worth.clamp(1, if threads == 1 { 1 } else { 4 * threads });
+        // The operands of a fold of few outputs are in rows, which more parts would tear up.
+        let few = self.fold.is_some() && self.outputs < 4 * threads * WIDE;
+        let most = match threads {
+            1 => 1,
+            _ if few => threads,
+            _ => 4 * threads,
+        };
+        let parts = worth.clamp(1, most);
         // Few outputs are shared out in narrower tiles.
         let share = self.outputs.div_ceil(parts);
-        let width = (width as u64).min(share.next_multiple_of(16));
+        let unit = self.fold.as_ref().map_or(16, Steps::unit);
+        let width = (width as u64).min(share.next_multiple_of(unit));
         let part = share.next_multiple_of(width);
         let size = self.dtype.size() as usize;
         let task = |k: usize, out: &mut [u8]| {
@@ -354,6 +381,13 @@ impl Block {
     ) {
         let n = (span.end - span.start) as usize;
         self.start(steps, scratch, span.clone(), values);
+        if let Some(nested) = &steps.nested {
+            self.nested(steps, nested, scratch, span, values);
+            // SAFETY: the accumulator is `capacity >= n` words.
+            let words =
+                unsafe { std::slice::from_raw_parts(scratch.slots[self.tape.acc as usize], n) };
+            return store(self.dtype, words, out);
+        }
         let rows = (self.capacity / n).max(1) as u64;
         if !steps.columns {
             self.walk(scratch, span.clone(), walk.len() > 2);
@@ -385,6 +419,35 @@ impl Block {
         store(self.dtype, words, out);
     }
 
+    /// Takes all steps of the outputs `span`, whole runs of the inner dimension.
+    fn nested(
+        &self,
+        steps: &Steps,
+        nested: &Nested,
+        scratch: &mut Scratch,
+        span: Span<u64>,
+        values: Values<'_>,
+    ) {
+        let points = span.start * nested.steps..span.end * nested.steps;
+        let len = (points.end - points.start) as usize;
+        self.walk(scratch, points, false);
+        self.before(scratch, Tile::Rows(&[0]), len, values);
+        // SAFETY: every slot points to `capacity >= len` words, or to `len` words of a tensor that
+        // is only read.
+        unsafe { exec::run(self.simd, &self.tape.before, &scratch.slots, len) };
+        let (code, operands) = steps.single.expect("nested folds take single instructions");
+        let (inner, rows) = (nested.inner as usize, nested.steps as usize);
+        let slot = |slot: Slot| scratch.slots[slot as usize];
+        for outer in 0..len / (inner * rows) {
+            // SAFETY: the operands are slots of `len` words that are not the accumulator.
+            unsafe {
+                let acc = slot(self.tape.acc).add(outer * inner);
+                let [x, y] = operands.map(|operand| slot(operand).add(outer * inner * rows));
+                exec::accumulate(self.simd, code, acc, x, y, inner, rows, true);
+            }
+        }
+    }
+
     /// Sets the accumulators to the initial value.
     fn start(&self, steps: &Steps, scratch: &mut Scratch, span: Span<u64>, values: Values<'_>) {
         let n = (span.end - span.start) as usize;
@@ -399,12 +462,7 @@ impl Block {
                 let source = values.get(load.node);
                 load.read(walk, source, &load.place.origin, self.simd, words);
                 if let Some(code) = steps.narrow {
-                    let instr = Instr {
-                        code,
-                        dst: self.tape.result,
-                        src: [self.tape.acc; 3],
-                        splat: 0,
-                    };
+                    let instr = Instr::new(code, self.tape.result, [self.tape.acc; 3]);
                     // SAFETY: accumulator and result are scratch of `n` words, and distinct.
                     unsafe { exec::run(self.simd, &[instr], &scratch.slots, n) };
                     scratch.slots.swap(acc, result);
@@ -658,8 +716,18 @@ fn in_place<'a>(
 }
 
 impl Steps {
+    /// What the outputs of a tile must be a multiple of.
+    fn unit(&self) -> u64 {
+        self.nested.map_or(16, |nested| nested.inner)
+    }
+
     /// Chooses how a tile is laid out.
     fn shape(&mut self, block: &Block) {
+        if let Some(Nested { inner, steps, .. }) = self.nested {
+            let width = block.capacity as u64 / (inner * steps) * inner;
+            self.width = width.min(block.outputs) as usize;
+            return;
+        }
         let run = |side: fn(&Place) -> &Side| {
             let extents = block
                 .reads

@@ -2,11 +2,13 @@
 //! convolution, and the gradients of all of them.
 
 use super::affine::{Domain, Load};
-use super::buffer::{view, view_mut};
+use super::buffer::{view, view_mut, Buffer};
+use super::gemm::direct::{Direct, Multiply};
 use super::gemm::micro::{From, Micro};
 use super::gemm::pack::{pack, pack_lanes, Steps};
 use super::gemm::{Gemm, Output, Pack};
 use super::memory::Values;
+use super::padding::Padding;
 use super::product::{Operand, Product};
 use super::simd::Simd;
 use super::walk::Walk;
@@ -18,6 +20,10 @@ use std::cell::RefCell;
 /// A contraction made ready.
 pub struct Contraction {
     product: Product,
+    /// For each operand, the copy that it is read from.
+    padding: [Option<Padding>; 2],
+    /// Set where operands are read where they lie.
+    direct: Option<Direct>,
     init: Start,
     micro: Micro,
 }
@@ -50,8 +56,17 @@ impl Contraction {
             return None;
         }
         let domain = Domain::new(&body.shape, &fold.red, &[]);
+        let mut loads = [x, y].map(|access| domain.load(access, false));
+        let mut padding = [0, 1].map(|k: usize| Padding::new(&domain, [x, y][k], &mut loads[k]));
+        let product = Product::of(fold, &domain, loads)?;
+        if product.operands[0].read == 1 {
+            padding.swap(0, 1);
+        }
+        let micro = Micro::new(simd);
         Some(Contraction {
-            product: Product::new(fold)?,
+            direct: Direct::new(&product, &micro),
+            product,
+            padding,
             init: match &fold.init {
                 Init::Word(word) => Start::Word(f32::from_bits(float::canonical(*word))),
                 Init::Read(access) => {
@@ -60,7 +75,7 @@ impl Contraction {
                     Start::Read(Box::new(load))
                 }
             },
-            micro: Micro::new(simd),
+            micro,
         })
     }
 
@@ -78,13 +93,15 @@ impl Contraction {
                 From::Output
             }
         };
-        let sources =
-            [0, 1].map(|o: usize| view::<u32>(values.get(self.product.operands[o].load.node)));
-        let out = Output::new(view_mut(out));
         let team = match self.divisible(team.grain) {
             true => team,
             false => team.alone(),
         };
+        let mut copies = COPIES.take();
+        let sources =
+            std::array::from_fn(|o| view::<u32>(values.get(self.product.operands[o].load.node)));
+        let sources = self.padded(sources, &mut copies, team);
+        let out = Output::new(view_mut(out));
         // Whole batches share nothing, so they are the better tasks when there are enough.
         let (batches, threads) = (self.product.batches, team.threads as u64);
         let even = batches >= 2 * threads || batches == threads;
@@ -96,6 +113,25 @@ impl Contraction {
         outer.each(batches as usize, |batch| {
             self.multiply(batch as u64, sources, from, out, inner);
         });
+        COPIES.set(copies);
+    }
+
+    /// The operands, or their copies with a margin.
+    fn padded<'a>(
+        &self,
+        mut sources: [&'a [u32]; 2],
+        copies: &'a mut [Buffer; 2],
+        team: Team,
+    ) -> [&'a [u32]; 2] {
+        let padding = self.padding.iter().zip(copies);
+        for ((padding, copy), source) in padding.zip(&mut sources) {
+            if let Some(padding) = padding {
+                let words = view_mut::<u32>(copy.reserve(padding.len * 4));
+                padding.copy(source, team, words);
+                *source = words;
+            }
+        }
+        sources
     }
 
     /// Writes the initial values to the output.
@@ -119,14 +155,6 @@ impl Contraction {
             ..
         } = &self.product;
         let passing = self.product.passing(batch);
-        let gemm = Gemm {
-            size: [*rows, *cols, passing.as_ref().map_or(*steps, Vec::len)],
-            layout: [&operands[0].layout, &operands[1].layout],
-            offset: batch_layout.point(batch).offset as usize,
-            from,
-            micro: self.micro,
-            team,
-        };
         let panels = |k0: usize, ks: usize| {
             [0, 1].map(|o: usize| {
                 let operand = &operands[o];
@@ -141,6 +169,27 @@ impl Contraction {
                     simd: self.micro.simd,
                 }
             })
+        };
+        if let Some(direct) = &self.direct {
+            let columns = panels(0, *steps);
+            let multiply = Multiply {
+                product: &self.product,
+                batch,
+                sources,
+                from,
+                micro: &self.micro,
+                team,
+            };
+            // SAFETY: as below.
+            return unsafe { direct.run(&multiply, &columns[1], out) };
+        }
+        let gemm = Gemm {
+            size: [*rows, *cols, passing.as_ref().map_or(*steps, Vec::len)],
+            layout: [&operands[0].layout, &operands[1].layout],
+            offset: batch_layout.point(batch).offset as usize,
+            from,
+            micro: self.micro,
+            team,
         };
         // SAFETY: the kernels were chosen for this machine. Rows, columns and batches together are
         // all output dimensions, so the layout is a bijection onto the output.
@@ -157,7 +206,14 @@ struct Panels<'a> {
 }
 
 thread_local! {
+    static COPIES: RefCell<[Buffer; 2]> = RefCell::default();
     static LANES: RefCell<Walk> = RefCell::default();
+}
+
+impl Drop for Panels<'_> {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.steps).retire();
+    }
 }
 
 impl Pack for Panels<'_> {

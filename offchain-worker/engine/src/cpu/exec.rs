@@ -5,6 +5,9 @@
 //! IEEE-754's. What it does not share with the protocol is the bits of a NaN; the tape says where
 //! those have to be made canonical.
 
+#[cfg(target_arch = "x86_64")]
+mod registers;
+
 use super::gemm::transpose::transpose;
 use super::simd::{Simd, NATIVE_FMA};
 use super::tape::{Code, Instr};
@@ -20,7 +23,7 @@ use std::slice;
 pub unsafe fn run(simd: Simd, tape: &[Instr], slots: &[*mut u32], n: usize) {
     match simd {
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => run_avx512(tape, slots, n),
+        Simd::Avx512 => registers::run(tape, slots, n),
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => run_avx2(tape, slots, n),
         _ => run_all::<NATIVE_FMA>(tape, slots, n),
@@ -81,12 +84,6 @@ pub fn accumulates(code: Code) -> bool {
             | Or
             | Xor
     )
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn run_avx512(tape: &[Instr], slots: &[*mut u32], n: usize) {
-    run_all::<true>(tape, slots, n)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -352,12 +349,43 @@ fn fold_rows<const N: usize>(
     step: impl Fn(u32, [u32; N]) -> u32,
 ) {
     let width = acc.len();
-    for first in (0..operands[0].len()).step_by(width) {
-        let rows = operands.map(|words| &words[first..first + width]);
-        for (i, acc) in acc.iter_mut().enumerate() {
-            *acc = step(*acc, rows.map(|row| row[i]));
+    let (wide, rest) = acc.as_chunks_mut::<64>();
+    let mut first = 0;
+    for acc in wide {
+        fold_lanes(acc, operands, first, width, &step);
+        first += 64;
+    }
+    let (narrow, rest) = rest.as_chunks_mut::<16>();
+    for acc in narrow {
+        fold_lanes(acc, operands, first, width, &step);
+        first += 16;
+    }
+    for acc in rest {
+        for row in (first..operands[0].len()).step_by(width) {
+            *acc = step(*acc, operands.map(|words| words[row]));
+        }
+        first += 1;
+    }
+}
+
+/// Folds `LANES` neighbours, which stay in registers, from word `first` of every row on.
+#[inline(always)]
+fn fold_lanes<const LANES: usize, const N: usize>(
+    acc: &mut [u32; LANES],
+    operands: [&[u32]; N],
+    first: usize,
+    width: usize,
+    step: &impl Fn(u32, [u32; N]) -> u32,
+) {
+    let mut sums = *acc;
+    for row in (first..operands[0].len()).step_by(width) {
+        let rows: [&[u32; LANES]; N] =
+            operands.map(|words| words[row..].first_chunk().expect("rows are whole"));
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum = step(*sum, rows.map(|row| row[lane]));
         }
     }
+    *acc = sums;
 }
 
 /// Folds operands that hold a run of `steps` words for every accumulator: turned into rows, many

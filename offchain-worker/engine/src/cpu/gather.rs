@@ -20,7 +20,9 @@ impl Table {
     pub fn fill(&mut self, ranges: usize, walk: &Walk) {
         self.filled = true;
         self.offsets.clear();
-        self.positions.resize_with(ranges, Vec::new);
+        if self.positions.len() < ranges {
+            self.positions.resize_with(ranges, Vec::new);
+        }
         self.positions.iter_mut().for_each(Vec::clear);
         let unit = walk.unit();
         for (_, len, start) in walk.runs() {

@@ -4,6 +4,7 @@
 //! Multiplication", 2008), with one restriction: blocks of K come in ascending order, and every
 //! element's sum goes through all of them in turn.
 
+pub mod direct;
 pub mod micro;
 pub mod pack;
 pub mod transpose;
@@ -54,7 +55,7 @@ pub struct Gemm<'a> {
     /// The micro-kernels.
     pub micro: Micro,
     /// The threads that help.
-    pub team: Team,
+    pub team: Team<'a>,
 }
 
 /// The output of a multiplication; tasks write disjoint elements of it.
@@ -123,7 +124,7 @@ impl Gemm<'_> {
         block_m: usize,
         team: Team,
     ) {
-        // Taken, not borrowed: while this thread waits for others it may run any task.
+        // Taken, not borrowed: no task of this thread can find it in use.
         let mut packed = PACKED.take();
         let [_, n, k] = self.size;
         // Blocks of equal length: a short last one would not pay for its way through the output.
@@ -222,7 +223,7 @@ impl Gemm<'_> {
             let count = (ns - n).min(micro.cols());
             let col_offsets = &packed.cols[n..n + count];
             let first = col_offsets[0];
-            let adjacent = (first..).zip(col_offsets).all(|(a, b)| a == *b);
+            let adjacent = adjacent(col_offsets);
             for m in rows.clone().step_by(micro.rows) {
                 let height = (ms - m).min(micro.rows);
                 let (row_offsets, after) = packed.rows[m..rows.end].split_at(height);
@@ -231,11 +232,13 @@ impl Gemm<'_> {
                     [1, _] => (ks, [1, height]),
                     strides => (strides[0], strides),
                 };
-                let mut tile = Tile {
+                let tile = Tile {
                     k: ks,
+                    runs: &[[0, 0]],
                     a: (packed.a.bytes().as_ptr().cast::<f32>()).add(m * row_words),
                     a_strides,
                     b: packed.b.bytes().as_ptr().cast::<f32>().add(n * ks),
+                    b_stride: micro.vectors(count) * micro.lanes,
                     c: c.0.add(first),
                     rows: row_offsets,
                     cols: count,
@@ -248,27 +251,39 @@ impl Gemm<'_> {
                         micro::prefetch(c.0.add(first + row), count);
                     }
                     micro.run(&tile);
-                    continue;
-                }
-                // Columns that do not lie side by side go through a tile that does.
-                let mut side = [0f32; MAX_ROWS * MAX_COLS];
-                let side_rows: [usize; MAX_ROWS] = std::array::from_fn(|i| i * MAX_COLS);
-                if let From::Output = tile.from {
-                    for (i, row) in row_offsets.iter().enumerate() {
-                        for (j, col) in col_offsets.iter().enumerate() {
-                            side[i * MAX_COLS + j] = *c.0.add(row + col);
-                        }
-                    }
-                }
-                tile.c = side.as_mut_ptr();
-                tile.rows = &side_rows[..height];
-                micro.run(&tile);
-                for (i, row) in row_offsets.iter().enumerate() {
-                    for (j, col) in col_offsets.iter().enumerate() {
-                        *c.0.add(row + col) = side[i * MAX_COLS + j];
-                    }
+                } else {
+                    apart(micro, &tile, col_offsets, c);
                 }
             }
+        }
+    }
+}
+
+/// Whether columns lie side by side in the output.
+fn adjacent(cols: &[usize]) -> bool {
+    (cols[0]..).zip(cols).all(|(a, b)| a == *b)
+}
+
+/// Computes a tile whose columns do not lie side by side, through one whose do.
+unsafe fn apart(micro: &Micro, tile: &Tile<'_>, cols: &[usize], c: Output) {
+    let rows = tile.rows;
+    let mut side = [0f32; MAX_ROWS * MAX_COLS];
+    let side_rows: [usize; MAX_ROWS] = std::array::from_fn(|i| i * MAX_COLS);
+    if let From::Output = tile.from {
+        for (i, row) in rows.iter().enumerate() {
+            for (j, col) in cols.iter().enumerate() {
+                side[i * MAX_COLS + j] = *c.0.add(row + col);
+            }
+        }
+    }
+    micro.run(&Tile {
+        c: side.as_mut_ptr(),
+        rows: &side_rows[..rows.len()],
+        ..*tile
+    });
+    for (i, row) in rows.iter().enumerate() {
+        for (j, col) in cols.iter().enumerate() {
+            *c.0.add(row + col) = side[i * MAX_COLS + j];
         }
     }
 }

@@ -73,7 +73,7 @@ impl IntegerProduct {
         });
     }
 
-    fn multiply<'a>(&'a self, values: Values<'a>, team: Team) -> Multiply<'a> {
+    fn multiply<'a>(&'a self, values: Values<'a>, team: Team<'a>) -> Multiply<'a> {
         Multiply {
             product: &self.product,
             sources: [0, 1].map(|o: usize| values.get(self.product.operands[o].load.node)),

@@ -11,6 +11,9 @@ use lockstep_protocol::program::Fold;
 /// Fewest rows times columns for which packing pays.
 const MIN_TILE: u64 = 32;
 
+/// Steps that a micro-kernel takes while a tape executes an instruction.
+const STEPS_OF_AN_INSTRUCTION: u64 = 4;
+
 /// The dimensions of a fold over products of its two reads.
 pub struct Product {
     /// The operand of the rows and that of the columns.
@@ -30,6 +33,8 @@ pub struct Product {
 
 /// One factor.
 pub struct Operand {
+    /// Which read of the body it is.
+    pub read: usize,
     /// Which element is read.
     pub load: Load,
     /// Output dimensions that only this operand follows.
@@ -46,12 +51,16 @@ impl Product {
     /// The product of the two reads of `fold`; `None` where it is too small or has no rows and
     /// columns.
     pub fn new(fold: &Fold) -> Option<Product> {
-        let body = &fold.body;
-        let [x, y] = body.reads.as_slice() else {
+        let domain = Domain::new(&fold.body.shape, &fold.red, &[]);
+        let [x, y] = fold.body.reads.as_slice() else {
             return None;
         };
-        let domain = Domain::new(&body.shape, &fold.red, &[]);
-        let [x, y] = [x, y].map(|access| domain.load(access, false));
+        let loads = [x, y].map(|access| domain.load(access, false));
+        Product::of(fold, &domain, loads)
+    }
+
+    /// As [`Product::new`], given what loads the two reads.
+    pub fn of(fold: &Fold, domain: &Domain, [x, y]: [Load; 2]) -> Option<Product> {
         let guards = domain.guards(fold.when.iter());
         let follows = |load: &Load, d: usize| {
             let depends = |place: &Place| !place.out.units[d].zero();
@@ -60,9 +69,9 @@ impl Product {
         // The columns are the dimensions that the operand of the innermost one follows.
         let alone = |d: &usize| follows(&x, *d) != follows(&y, *d);
         let innermost = (0..domain.out.len()).rev().find(alone)?;
-        let loads = match follows(&x, innermost) {
-            true => [y, x],
-            false => [x, y],
+        let (loads, reads) = match follows(&x, innermost) {
+            true => ([y, x], [1, 0]),
+            false => ([x, y], [0, 1]),
         };
         let dims = |wanted: [bool; 2]| -> Vec<usize> {
             let of = |d: usize| [follows(&loads[0], d), follows(&loads[1], d)];
@@ -82,7 +91,8 @@ impl Product {
         let batch_layout = whole.select(&batch);
         let [rows, cols] = loads;
         let [row_dims, col_dims] = lanes;
-        let operand = |load: Load, dims: Vec<usize>| Operand {
+        let operand = |load: Load, read: usize, dims: Vec<usize>| Operand {
+            read,
             lanes: load.place.out.select(&dims),
             batch: load.place.out.select(&batch),
             layout: whole.select(&dims),
@@ -90,7 +100,10 @@ impl Product {
             dims,
         };
         Some(Product {
-            operands: [operand(rows, row_dims), operand(cols, col_dims)],
+            operands: [
+                operand(rows, reads[0], row_dims),
+                operand(cols, reads[1], col_dims),
+            ],
             batches: count(&batch),
             batch_layout,
             batch_guards: guards.out.select(&batch),
@@ -107,7 +120,13 @@ impl Product {
     /// Whether the work is worth more than one task of `grain`.
     pub fn divisible(&self, grain: u64) -> bool {
         let sizes = self.size.iter().map(|size| *size as u64);
-        sizes.fold(self.batches, u64::saturating_mul) >= grain.saturating_mul(2)
+        let steps = sizes.fold(self.batches, u64::saturating_mul);
+        steps >= grain.saturating_mul(2 * STEPS_OF_AN_INSTRUCTION)
+    }
+
+    /// Whether guards may skip steps.
+    pub fn guarded(&self) -> bool {
+        !self.guards.ranges.is_empty()
     }
 
     /// The steps that the guards let through in a batch; `None` when that is all of them.

@@ -37,6 +37,33 @@ pub struct Instr {
     pub src: [Slot; 3],
     /// A bit for each operand that is one word for the whole block; never all of them.
     pub splat: u8,
+    /// A bit for each operand that is what the instruction before has computed.
+    pub last: u8,
+    /// Whether anybody but the next instruction needs the result.
+    pub keep: bool,
+    /// Whether it is a polynomial's next term: it and the instruction before multiply what came
+    /// before by the same block and add a constant, and nobody else needs that one's result.
+    pub again: bool,
+}
+
+impl Instr {
+    /// An instruction by itself, on whole blocks.
+    pub fn new(code: Code, dst: Slot, src: [Slot; 3]) -> Instr {
+        Instr {
+            code,
+            dst,
+            src,
+            splat: 0,
+            last: 0,
+            keep: true,
+            again: false,
+        }
+    }
+
+    /// The operands that the instruction has.
+    fn operands(&self) -> &[Slot] {
+        &self.src[..arity(self.code)]
+    }
 }
 
 /// A constant of a body.
@@ -280,10 +307,8 @@ fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
                     .fold(0, |bits, (k, s)| bits | (constant(*s) as u8) << k),
             };
             let instr = Instr {
-                code,
-                dst,
-                src,
                 splat,
+                ..Instr::new(code, dst, src)
             };
             if after {
                 tape.after.push(instr);
@@ -308,10 +333,46 @@ fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
     }
     tape.slots = fresh() as usize;
     tape.number_blocks_first();
+    tape.chain();
     tape
 }
 
 impl Tape {
+    /// Finds results that only the next instruction needs.
+    fn chain(&mut self) {
+        let (steps, result) = (self.after.clone(), self.result);
+        let stepped = |slot: Slot| steps.iter().any(|instr| instr.operands().contains(&slot));
+        for (tape, needed) in [
+            (&mut self.before, &stepped as &dyn Fn(Slot) -> bool),
+            (&mut self.after, &|_| false),
+        ] {
+            for i in 1..tape.len() {
+                let dst = tape[i - 1].dst;
+                let next = &tape[i];
+                let taken = (next.operands().iter().enumerate())
+                    .filter(|(k, slot)| **slot == dst && next.splat >> k & 1 == 0)
+                    .fold(0, |bits, (k, _)| bits | 1 << k);
+                tape[i].last = taken;
+                let mut keep = taken == 0 || dst == result || needed(dst);
+                if tape[i].dst != dst {
+                    for later in &tape[i + 1..] {
+                        keep |= later.operands().contains(&dst);
+                        if later.dst == dst {
+                            break;
+                        }
+                    }
+                }
+                tape[i - 1].keep = keep;
+            }
+            let term = |instr: &Instr| (instr.code, instr.last, instr.splat) == (Code::FFma, 1, 4);
+            for i in 1..tape.len() {
+                let [before, next] = [&tape[i - 1], &tape[i]];
+                let alike = term(before) && term(next) && before.src[1] == next.src[1];
+                tape[i].again = alike && !before.keep;
+            }
+        }
+    }
+
     /// Numbers the slots anew, so that constants of which one word is enough come last.
     fn number_blocks_first(&mut self) {
         let single = |tape: &Tape, slot| tape.consts.iter().any(|c| c.slot == slot && !c.block);
@@ -333,6 +394,17 @@ impl Tape {
         for slot in named.chain(leaves).chain(consts).chain(others) {
             *slot = number[*slot as usize];
         }
+    }
+}
+
+/// Number of operands.
+fn arity(code: Code) -> usize {
+    use Code::*;
+    match code {
+        FFma | Select => 3,
+        FSqrt | FNeg | FAbs | F32ToI32 | F32ToU32 | I32ToF32 | U32ToF32 => 1,
+        Copy | Canonical | Low8 | Low16 | Signed8 => 1,
+        _ => 2,
     }
 }
 

@@ -190,6 +190,15 @@ impl Walk {
         if self.table.filled && step == 1 {
             return self.table.gather(place, source, at, fill, simd, widen, out);
         }
+        if place.ranges.is_empty() {
+            for run in &self.runs {
+                let out = &mut out[run.first as usize * step..];
+                let out = &mut out[..(run.len as usize - 1) * step + 1];
+                let from = run.offset.wrapping_add(at.offset);
+                copy(source, from, self.unit.offset, widen, out, step);
+            }
+            return;
+        }
         for (first, len, start) in self.runs() {
             let out = &mut out[first * step..][..(len - 1) * step + 1];
             self.read_run(place, source, &start, at, fill, widen, out, step);

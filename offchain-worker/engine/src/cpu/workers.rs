@@ -1,73 +1,83 @@
 //! The threads of an engine.
 
-use rayon::prelude::*;
+mod crew;
+
+use crew::Crew;
 
 /// A fixed number of threads that share the work of one node at a time.
 pub struct Workers {
-    /// Absent when the caller's thread works alone, which spares it the way to another.
-    pool: Option<rayon::ThreadPool>,
+    /// Absent when the caller's thread works alone.
+    crew: Option<Crew>,
     grain: u64,
 }
 
 impl Workers {
-    /// `threads` threads, or one for each core, for tasks of at least `grain` instructions times
-    /// points.
-    pub fn new(threads: Option<usize>, grain: u64) -> Result<Workers, rayon::ThreadPoolBuildError> {
+    /// `threads` threads, the caller's among them, or one for each core, for tasks of at least
+    /// `grain` instructions times points.
+    pub fn new(threads: Option<usize>, grain: u64) -> std::io::Result<Workers> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.filter(|n| *n > 0).unwrap_or_else(cores);
-        let pool = (threads > 1).then(|| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .thread_name(|n| format!("lockstep-cpu-{n}"))
-                .build()
-        });
         Ok(Workers {
-            pool: pool.transpose()?,
+            crew: (threads > 1).then(|| Crew::new(threads - 1)).transpose()?,
             grain: grain.max(1),
         })
     }
 
     /// Number of threads.
     pub fn count(&self) -> usize {
-        self.pool
-            .as_ref()
-            .map_or(1, |pool| pool.current_num_threads())
+        self.crew.as_ref().map_or(1, |crew| 1 + crew.helpers())
     }
 
-    /// Runs `work` where [`Team::each`] shares its tasks among the threads.
-    pub fn install<R: Send>(&self, work: impl FnOnce(Team) -> R + Send) -> R {
-        let team = Team {
+    /// All of them.
+    pub fn team(&self) -> Team<'_> {
+        Team {
+            crew: self.crew.as_ref(),
             threads: self.count(),
             grain: self.grain,
-        };
-        match &self.pool {
-            Some(pool) => pool.install(|| work(team)),
-            None => work(team),
         }
     }
 }
 
-/// The threads that a kernel may use, from within [`Workers::install`].
+/// The threads that a kernel may use.
 #[derive(Clone, Copy)]
-pub struct Team {
+pub struct Team<'a> {
+    crew: Option<&'a Crew>,
     /// Number of threads.
     pub threads: usize,
     /// Instructions times points that are worth a task of their own.
     pub grain: u64,
 }
 
-impl Team {
+/// A pointer to items of which every task gets others.
+struct Items<T>(*mut T);
+
+// SAFETY: tasks get disjoint items.
+unsafe impl<T: Send> Sync for Items<T> {}
+
+impl<T> Items<T> {
+    /// # Safety
+    /// The items must be inside, and nobody else's.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn get(&self, first: usize, count: usize) -> &mut [T] {
+        std::slice::from_raw_parts_mut(self.0.add(first), count)
+    }
+}
+
+impl Team<'_> {
     /// Only the caller's thread.
-    pub fn alone(self) -> Team {
-        Team { threads: 1, ..self }
+    pub fn alone(self) -> Self {
+        Team {
+            crew: None,
+            threads: 1,
+            ..self
+        }
     }
 
     /// Runs tasks `0..count`, in any order and at the same time.
     pub fn each(self, count: usize, task: impl Fn(usize) + Sync) {
-        if self.threads > 1 && count > 1 {
-            (0..count).into_par_iter().for_each(&task);
-        } else {
-            (0..count).for_each(task);
+        match self.crew {
+            Some(crew) if count > 1 => crew.each(count, &task),
+            _ => (0..count).for_each(task),
         }
     }
 
@@ -78,12 +88,12 @@ impl Team {
         size: usize,
         task: impl Fn(usize, &mut [T]) + Sync,
     ) {
-        if self.threads > 1 && items.len() > size {
-            let chunks = items.par_chunks_mut(size).enumerate();
-            chunks.for_each(|(k, chunk)| task(k, chunk));
-        } else {
-            let chunks = items.chunks_mut(size).enumerate();
-            chunks.for_each(|(k, chunk)| task(k, chunk));
-        }
+        let len = items.len();
+        let items = Items(items.as_mut_ptr());
+        self.each(len.div_ceil(size), |k| {
+            let first = k * size;
+            // SAFETY: chunks lie inside and apart from one another.
+            task(k, unsafe { items.get(first, size.min(len - first)) });
+        });
     }
 }

@@ -23,15 +23,19 @@ pub enum From {
 
 /// One tile of work.
 pub struct Tile<'a> {
-    /// Steps.
+    /// Steps of a run.
     pub k: usize,
+    /// What is added to the places of the rows' and the columns' words in each run of steps.
+    pub runs: &'a [[isize; 2]],
     /// The rows' words.
     pub a: *const f32,
     /// How many words lie between two rows' words for a step, and between a row's words for two
     /// steps.
     pub a_strides: [usize; 2],
-    /// Packed columns: for each step, one word for each column, up to whole vectors.
+    /// The columns' words: for each step one for each column, up to whole vectors.
     pub b: *const f32,
+    /// How many words lie between the columns' words for two steps.
+    pub b_stride: usize,
     /// The output.
     pub c: *mut f32,
     /// For each row, the offset of its first column in the output; at most [`MAX_ROWS`].
@@ -100,7 +104,7 @@ impl Micro {
     ///
     /// # Safety
     /// The machine must have the instruction set. `a` must hold a word for each step and row and `b`
-    /// `k * vectors * lanes` words; every row's `cols` words of `c` must be valid and nobody else's.
+    /// `vectors * lanes` words for each step; every row's `cols` words of `c` must be valid and nobody else's.
     pub unsafe fn run(&self, tile: &Tile) {
         let vectors = self.vectors(tile.cols);
         (self.kernels[tile.rows.len() - 1][vectors - 1])(tile)
@@ -138,11 +142,13 @@ unsafe fn portable<const ROWS: usize, const COLS: usize>(tile: &Tile) {
             };
         }
     }
-    for p in 0..tile.k {
+    let steps = (tile.runs.iter()).flat_map(|run| (0..tile.k).map(move |p| (run, p)));
+    for ([a_run, b_run], p) in steps {
+        let (a, b) = (tile.a.offset(*a_run), tile.b.offset(*b_run));
         for (i, acc) in acc.iter_mut().enumerate() {
-            let a = *tile.a.add(i * tile.a_strides[0] + p * tile.a_strides[1]);
+            let a = *a.add(i * tile.a_strides[0] + p * tile.a_strides[1]);
             for (j, acc) in acc.iter_mut().enumerate() {
-                let b = *tile.b.add(p * COLS + j);
+                let b = *b.add(p * tile.b_stride + j);
                 *acc = if NATIVE_FMA {
                     a.mul_add(b, *acc)
                 } else {
@@ -229,26 +235,29 @@ mod x86 {
                 // Three rows to a pointer: the others are one and two strides away, which is an
                 // operand of an instruction.
                 let [stride, next] = tile.a_strides;
-                let mut a = [tile.a; GROUPS];
-                for g in 1..GROUPS {
-                    a[g] = a[g - 1].wrapping_add(3 * stride);
-                }
-                let mut b = tile.b;
-                for _ in 0..tile.k {
-                    let mut columns = [$zero(); VECTORS];
-                    for v in 0..VECTORS {
-                        columns[v] = $load(b.add($lanes * v));
+                let b_next = tile.b_stride;
+                for run in tile.runs {
+                    let mut a = [tile.a.wrapping_offset(run[0]); GROUPS];
+                    for g in 1..GROUPS {
+                        a[g] = a[g - 1].wrapping_add(3 * stride);
                     }
-                    each_row!(I => if I < ROWS {
-                        let row = $splat(*a[I / 3].wrapping_add(I % 3 * stride));
+                    let mut b = tile.b.wrapping_offset(run[1]);
+                    for _ in 0..tile.k {
+                        let mut columns = [$zero(); VECTORS];
                         for v in 0..VECTORS {
-                            acc[I][v] = $fma(row, columns[v], acc[I][v]);
+                            columns[v] = $load(b.wrapping_add($lanes * v));
                         }
-                    });
-                    for g in 0..GROUPS {
-                        a[g] = a[g].wrapping_add(next);
+                        each_row!(I => if I < ROWS {
+                            let row = $splat(*a[I / 3].wrapping_add(I % 3 * stride));
+                            for v in 0..VECTORS {
+                                acc[I][v] = $fma(row, columns[v], acc[I][v]);
+                            }
+                        });
+                        for g in 0..GROUPS {
+                            a[g] = a[g].wrapping_add(next);
+                        }
+                        b = b.wrapping_add(b_next);
                     }
-                    b = b.add($lanes * VECTORS);
                 }
                 if tile.last {
                     for i in 0..ROWS {
@@ -272,7 +281,7 @@ mod x86 {
         16,
         _mm512_setzero_ps,
         _mm512_set1_ps,
-        _mm512_load_ps,
+        _mm512_loadu_ps,
         _mm512_fmadd_ps
     );
 
@@ -282,7 +291,7 @@ mod x86 {
         8,
         _mm256_setzero_ps,
         _mm256_set1_ps,
-        _mm256_load_ps,
+        _mm256_loadu_ps,
         _mm256_fmadd_ps
     );
 }

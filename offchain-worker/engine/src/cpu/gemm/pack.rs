@@ -9,7 +9,8 @@ use super::transpose::transpose;
 use crate::cpu::affine::{Load, Point, Side};
 use crate::cpu::simd::Simd;
 use crate::cpu::walk::Walk;
-use std::sync::OnceLock;
+use std::cell::RefCell;
+use std::sync::{Mutex, OnceLock};
 
 /// Fewest words of a block, a run of lanes times a run of steps, that is packed as one.
 const BLOCK: usize = 32;
@@ -18,25 +19,30 @@ const BLOCK: usize = 32;
 const ROW_RUN: usize = 8;
 
 /// A block of steps: what each adds, the origin and the batch included.
+#[derive(Default)]
 pub struct Steps {
     /// Runs of steps; empty when only some steps of a run are taken.
     walk: Walk,
     origin: Point,
     /// What each step adds; in a walk, only computed when it is asked for.
     points: OnceLock<Vec<Point>>,
+    /// Room for them.
+    room: Mutex<Vec<Point>>,
+}
+
+thread_local! {
+    /// Blocks that are done with, whose room the next ones take over.
+    static SPARE: RefCell<Vec<Steps>> = RefCell::default();
 }
 
 impl Steps {
     /// Steps `first..first + count` of `load`, with `batch` for the batch's part.
     pub fn new(load: &Load, batch: &Point, first: u64, count: usize) -> Steps {
-        let origin = load.place.origin.plus(batch);
-        let mut walk = Walk::default();
+        let mut steps = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        steps.origin = load.place.origin.plus(batch);
+        let walk = &mut steps.walk;
         walk.set(&load.place, &load.place.red, first, count, false);
-        Steps {
-            walk,
-            origin,
-            points: OnceLock::new(),
-        }
+        steps
     }
 
     /// The steps with the numbers `steps`.
@@ -44,15 +50,31 @@ impl Steps {
         let origin = load.place.origin.plus(batch);
         let point = |step: &u64| origin.plus(&load.place.red.point(*step));
         Steps {
-            walk: Walk::default(),
             origin,
             points: steps.iter().map(point).collect::<Vec<Point>>().into(),
+            ..Steps::default()
         }
     }
 
+    /// Leaves the room of a walk to others.
+    pub fn retire(mut self) {
+        if self.walk.len() == 0 {
+            return;
+        }
+        if let Some(mut points) = self.points.take() {
+            points.clear();
+            self.room = Mutex::new(points);
+        }
+        SPARE.with_borrow_mut(|spare| spare.push(self));
+    }
+
     fn points(&self) -> &[Point] {
-        let walked = || self.walk.points().map(|point| point.plus(&self.origin));
-        self.points.get_or_init(|| walked().collect())
+        self.points.get_or_init(|| {
+            let room = self.room.lock().map(|mut room| std::mem::take(&mut *room));
+            let mut points = room.unwrap_or_default();
+            points.extend(self.walk.points().map(|point| point.plus(&self.origin)));
+            points
+        })
     }
 
     /// Number of steps.

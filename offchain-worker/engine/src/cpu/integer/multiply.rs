@@ -59,7 +59,7 @@ pub struct Multiply<'a> {
     /// The micro-kernels.
     pub micro: Micro,
     /// The threads that help.
-    pub team: Team,
+    pub team: Team<'a>,
 }
 
 /// Where operands are packed.
@@ -82,7 +82,7 @@ impl Multiply<'_> {
     /// # Panics
     /// When an element is outside of its source.
     pub fn run(&self, finish: &impl Finish) {
-        // Taken, not borrowed: while this thread waits for others it may run any task.
+        // Taken, not borrowed: no task of this thread can find it in use.
         let mut packed = PACKED.take();
         let [m, n, _] = self.product.size;
         let layout = [0, 1].map(|o: usize| &self.product.operands[o].layout);
