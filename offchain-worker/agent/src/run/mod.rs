@@ -69,15 +69,14 @@ impl Default for Device {
 }
 
 impl Device {
-    /// The same, with an automatic choice settled for this machine, and why in words for the log.
-    pub fn settled(self) -> (Device, String) {
+    /// What programs run on here and why, in words for a person.
+    pub fn why(self) -> String {
         match self {
-            Device::Fast(choice, options) => {
+            Device::Fast(choice, _) => {
                 let picked = choice.pick();
-                let why = format!("programs run on {}: {}", picked.device, picked.why);
-                (Device::Fast(picked.device, options), why)
+                format!("programs run on {}: {}", picked.device, picked.why)
             }
-            Device::Reference => (self, "programs run on the reference evaluator".into()),
+            Device::Reference => "programs run on the reference evaluator".into(),
         }
     }
 
@@ -87,8 +86,26 @@ impl Device {
     /// When the program is not valid, an input is missing, or the device cannot be used.
     pub fn engine(self, job: Job) -> Result<Box<dyn Engine>, Error> {
         Ok(match self {
-            Device::Fast(choice, options) => choice.engine(job, options)?,
+            Device::Fast(choice, options) => fast(choice, options, job)?.0,
             Device::Reference => Box::new(Reference::new(job)?),
         })
+    }
+}
+
+/// A fast engine for a job, and whether it runs on a GPU. A GPU that was not asked for by name and
+/// cannot run this job, for want of memory perhaps, leaves it to the processor.
+fn fast(
+    choice: Choice,
+    options: Options,
+    job: Job,
+) -> Result<(Box<dyn Engine>, bool), lockstep_engine::Error> {
+    let picked = choice.pick().device;
+    let on_gpu = matches!(picked, Choice::Cuda(_));
+    match picked.engine(job.clone(), options) {
+        Err(error) if on_gpu && choice == Choice::Automatic => {
+            tracing::warn!(%error, "the GPU cannot run this program: the processor does");
+            Ok((Choice::Cpu.engine(job, options)?, false))
+        }
+        engine => Ok((engine?, on_gpu)),
     }
 }

@@ -1,7 +1,7 @@
 //! Trying a device on a task before its results are believed: stake depends on every bit.
 
 use super::workload::Workload;
-use super::{Device, Error};
+use super::{fast, Device, Error};
 use lockstep_engine::device::Choice;
 use lockstep_engine::Engine;
 
@@ -15,9 +15,8 @@ pub fn engine(device: Device, workload: &Workload) -> Result<Box<dyn Engine>, Er
     let Device::Fast(choice, options) = device else {
         return device.engine(workload.job());
     };
-    let picked = choice.pick().device;
-    let mut engine = picked.engine(workload.job(), options)?;
-    if !matches!(picked, Choice::Cuda(_)) {
+    let (mut engine, on_gpu) = fast(choice, options, workload.job())?;
+    if !on_gpu {
         return Ok(engine);
     }
     let mut processor = Choice::Cpu.engine(workload.job(), options)?;

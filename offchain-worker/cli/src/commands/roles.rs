@@ -8,15 +8,13 @@ use anyhow::Result;
 use lockstep_agent::roles::solver::Cheating;
 use lockstep_agent::roles::{Challenger, Solver, Submitter, Worker};
 
-/// The worker on the device that its choice comes to here. Which one and why is told where somebody
-/// may be watching, and else to the log.
-fn settled(context: &Context, worker: Worker, stay: LoopArgs) -> Worker {
-    let (device, why) = worker.device.settled();
+/// Tells what programs run on, and why, where somebody may be watching, and else the log.
+fn tell_device(context: &Context, worker: &Worker, stay: LoopArgs) {
+    let why = worker.device.why();
     match context.json || stay.once {
         true => tracing::info!("{why}"),
         false => println!("{}", Paint::new().dim(why)),
     }
-    Worker { device, ..worker }
 }
 
 /// `lockstep work`.
@@ -24,7 +22,8 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
     let mut appetite = context.settings.appetite;
     appetite.min_price = args.min_price.unwrap_or(appetite.min_price);
     appetite.top_up = args.top_up.unwrap_or(appetite.top_up);
-    let worker = settled(context, context.worker("work")?, args.stay);
+    let worker = context.worker("work")?;
+    tell_device(context, &worker, args.stay);
     let mut solver = match args.cheat {
         Some(level) => Solver::cheat(
             worker.clone(),
@@ -54,7 +53,8 @@ pub fn work(context: &Context, args: &WorkArgs) -> Result<()> {
 /// `lockstep audit`.
 pub fn audit(context: &Context, args: &AuditArgs) -> Result<()> {
     let audit = args.audit.unwrap_or(context.settings.audit);
-    let worker = settled(context, context.worker("audit")?, args.stay);
+    let worker = context.worker("audit")?;
+    tell_device(context, &worker, args.stay);
     let mut challenger = Challenger::new(worker.clone(), audit);
     let role = "challenger";
     service::run(context, &worker, args.stay, role, |observer, ending| {

@@ -5,6 +5,7 @@ mod stand_in;
 
 use super::home::Home;
 use std::path::Path;
+use std::process::{Command, Output};
 
 /// The examples, each with a line of its recipe that names how many records a step takes.
 const EXAMPLES: [(&str, &str); 6] = [
@@ -45,26 +46,41 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The roots to which all tasks are committed after a solver on `device` has worked, and what it said.
-fn work(examples: &Path, device: &str, driver: &Path) -> (Vec<[String; 2]>, String) {
+/// A home with tasks of these recipes.
+fn offered(examples: &Path, recipes: &[&str]) -> Home {
     let home = Home::new();
     home.json(&["--as", "//Alice", "deploy"]);
-    for (recipe, _) in EXAMPLES {
+    for recipe in recipes {
         let file = examples.join(recipe);
         let name = file.file_stem().unwrap().to_str().unwrap();
         home.json(&["task", "new", file.to_str().unwrap()]);
         home.json(&["--as", "//Bob", "task", "submit", name]);
     }
+    home
+}
+
+/// A solver's work on `device` where `driver` is NVIDIA's.
+fn solver(home: &Home, device: &str, driver: &Path) -> Command {
     let line = ["--device", device, "--as", "//Charlie", "work", "--once"];
-    let output = home
-        .command(&[&line[..], &["--top-up", "1000"]].concat())
+    let mut command = home.command(&[&line[..], &["--top-up", "1000"]].concat());
+    command
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("LOCKSTEP_LOG", "info")
         .env("LD_LIBRARY_PATH", driver.parent().unwrap())
-        .env("LOCKSTEP_NVRTC", driver)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        .env("LOCKSTEP_NVRTC", driver);
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The roots to which all tasks are committed after a solver on `device` has worked, and what it
+/// said.
+fn work(examples: &Path, device: &str, driver: &Path) -> (Vec<[String; 2]>, String) {
+    let home = offered(examples, &EXAMPLES.map(|(recipe, _)| recipe));
+    let output = solver(&home, device, driver).output().unwrap();
+    let said = said(&output);
     assert!(output.status.success(), "{said}");
     let roots = (0..EXAMPLES.len()).map(|task| {
         let shown = home.json(&["task", "show", &task.to_string()]).remove(0);
@@ -90,4 +106,28 @@ fn every_example_commits_to_the_same_on_a_gpus_kernels_and_on_the_processor() {
     assert!(said.contains("cuda:0 stand-in"), "{said}");
     assert!(!said.contains("computes other bits"), "{said}");
     assert_eq!(on_processor, on_device);
+}
+
+#[test]
+fn a_gpu_without_room_leaves_the_work_to_the_processor_unless_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = stand_in::build(folder.path());
+    let examples = folder.path().join("examples");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    copy(&root, &examples);
+    shorten(&examples, "digits/mlp.toml", "batch = 64");
+    let home = offered(&examples, &["digits/mlp.toml"]);
+    let status = || home.json(&["task", "show", "0"]).remove(0)["status"].clone();
+    let work = |device: &str| {
+        let mut command = solver(&home, device, &driver);
+        command.env("STAND_IN_BYTES", "100000").output().unwrap()
+    };
+    let asked = work("cuda:0");
+    assert!(said(&asked).contains("are free"), "{}", said(&asked));
+    assert_ne!(status(), "Committed");
+    let automatic = work("auto");
+    let told = said(&automatic);
+    assert!(automatic.status.success(), "{told}");
+    assert!(told.contains("the GPU cannot run this program"), "{told}");
+    assert_eq!(status(), "Committed", "{told}");
 }

@@ -17,7 +17,7 @@
 
 namespace {
 
-enum { OK = 0, INVALID_VALUE = 1, INVALID_CONTEXT = 201, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, UNRECORDABLE = 900 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, UNRECORDABLE = 900 };
 
 using Work = std::function<void()>;
 using Run = void (*)(void *const *, const unsigned *, unsigned);
@@ -108,10 +108,22 @@ API cuDevicePrimaryCtxRelease_v2(int) {
 }
 API cuCtxSetCurrent(void *context) { return current = context, OK; }
 
-API cuMemGetInfo_v2(size_t *left, size_t *total) { return *left = *total = 1 << 30, OK; }
+// Bytes of the device's memory, of which `STAND_IN_BYTES` may leave less.
+static size_t capacity() {
+    const char *bytes = getenv("STAND_IN_BYTES");
+    return bytes ? strtoull(bytes, 0, 10) : 1 << 30;
+}
+static size_t left_over() {
+    size_t used = 0;
+    for (auto &block : memory) used += block.second;
+    return used < capacity() ? capacity() - used : 0;
+}
+
+API cuMemGetInfo_v2(size_t *left, size_t *total) { return *left = left_over(), *total = capacity(), OK; }
 API cuMemAlloc_v2(uint64_t *address, size_t bytes) {
     NEED(ready(), INVALID_CONTEXT)
     NEED(!recording(), UNRECORDABLE)
+    NEED(bytes <= left_over(), OUT_OF_MEMORY)
     void *block = aligned_alloc(256, (bytes + 255) / 256 * 256);
     memset(block, 0xa5, bytes);
     *address = (uint64_t)block;
