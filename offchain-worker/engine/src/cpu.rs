@@ -5,9 +5,10 @@ use crate::{checked, Engine, Error, Job};
 use buffer::Buffer;
 pub use describe::{describe, Description, MemoryUse, NodeCost};
 use kernel::Kernel;
-use lockstep_protocol::program::{Access, Node};
+use lockstep_protocol::program::{Access, Node, Program};
 use lockstep_protocol::step::{self, Reads};
 use memory::{Constants, Memory, Values};
+use payloads::Payloads;
 use plan::{Goal, Plan};
 pub use simd::Simd;
 use std::convert::Infallible;
@@ -29,6 +30,7 @@ mod memory;
 mod nested;
 mod order;
 mod padding;
+mod payloads;
 mod plan;
 mod product;
 mod scatter;
@@ -63,6 +65,7 @@ pub struct Cpu {
     job: Job,
     simd: Simd,
     workers: Workers,
+    payloads: Payloads,
     kernels: Vec<Option<Kernel>>,
     constants: Constants,
     batches: Batches,
@@ -87,11 +90,8 @@ impl Cpu {
             )));
         }
         let program = &job.program;
-        let kernels: Vec<Option<Kernel>> = program
-            .nodes
-            .iter()
-            .map(|node| Kernel::new(program, node, simd))
-            .collect();
+        let payloads = Payloads::new(program, &job.inputs);
+        let kernels = kernels(program, &payloads, simd);
         // A small program is done before another thread has woken up.
         let divisible = |kernel: &Kernel| kernel.divisible(options.grain);
         let threads = match kernels.iter().flatten().any(divisible) {
@@ -109,6 +109,7 @@ impl Cpu {
         Ok(Cpu {
             simd,
             workers,
+            payloads,
             kernels,
             constants: Constants::new(program, &job.inputs),
             batches: Batches::new(program, &job.inputs),
@@ -201,6 +202,12 @@ impl Engine for Cpu {
         for (slot, bytes) in self.state.iter_mut().zip(state) {
             slot.bytes_mut().copy_from_slice(bytes);
         }
+        let program = &self.job.program;
+        let payloads = self.payloads.with_state(program, &self.state);
+        if payloads != self.payloads {
+            self.kernels = kernels(program, &payloads, self.simd);
+            self.payloads = payloads;
+        }
         Ok(())
     }
 
@@ -262,6 +269,14 @@ impl Reads for Operands<'_> {
         let at = (offset * access.dtype.size()) as usize;
         Ok(access.dtype.load(&self.0.get(access.node)[at..]))
     }
+}
+
+/// A kernel for every node that is not a source.
+fn kernels(program: &Program, payloads: &Payloads, simd: Simd) -> Vec<Option<Kernel>> {
+    let nodes = program.nodes.iter();
+    nodes
+        .map(|node| Kernel::new(program, node, payloads, simd))
+        .collect()
 }
 
 fn allocate(plan: &Plan) -> Vec<Buffer> {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use lockstep_engine::cpu::{Cpu, Options};
+use lockstep_engine::cpu::{describe, Cpu, Options};
 use lockstep_engine::Engine;
 use lockstep_protocol::program::*;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -167,9 +167,94 @@ fn convolution() -> Case {
     advancing(sketch, &[x, next, moved])
 }
 
+/// An embedding, whose gradient every token adds to the row that it names.
+fn embedding() -> Case {
+    let (rows, width, tokens) = (50, 24, 200);
+    let mut rng = Rng(3);
+    let mut sketch = Sketch::default();
+    let all = [rows, width];
+    let table = sketch.slot(&all, Dtype::F32, rng.tensor(rows * width, Rng::tame));
+    let ids = rng.tensor(tokens, |rng| rng.below(rows) as u32);
+    let ids = sketch.slot(&[tokens], Dtype::U32, ids);
+    let row = Form::var(var::INDEX);
+    let reads = vec![sketch.read(table, &all, &[row, out(1)], 0)];
+    let mut look = body(&[tokens, width], Dtype::F32, reads, &[], vec![]);
+    look.index = vec![sketch.read(ids, &[tokens], &[out(0)], 0)];
+    let found = sketch.push(Node::Map(look));
+    let reads = vec![sketch.read(found, &[tokens, width], &[red(0), out(1)], 0)];
+    let mut add = body(&all, Dtype::F32, reads, &[], vec![Op::FAdd(0, 1)]);
+    add.index = vec![sketch.read(ids, &[tokens], &[red(0)], 0)];
+    let gradient = sketch.push(Node::Fold(Fold {
+        body: add,
+        red: dims(&[tokens]),
+        when: vec![Guard {
+            form: Form::new(0, &[(0, -1), (var::INDEX, 1)]),
+            lo: 0.into(),
+            hi: 1.into(),
+        }],
+        init: Init::Word(0),
+    }));
+    let table = update(&mut sketch, table, gradient, &all);
+    advancing(sketch, &[table, ids])
+}
+
+/// Scores of which a causal mask skips steps, as a product and as a maximum of each row.
+fn attention() -> Case {
+    let (tokens, width) = (48, 40);
+    let mut rng = Rng(4);
+    let mut sketch = Sketch::default();
+    let all = [tokens, width];
+    let [x, v] = [tokens, width].map(|columns| {
+        let bytes = rng.tensor(tokens * columns, Rng::tame);
+        sketch.slot(&[tokens, columns], Dtype::F32, bytes)
+    });
+    let maxima = sketch.slot(&[tokens], Dtype::F32, rng.tensor(tokens, Rng::tame));
+    let scores = [tokens, tokens];
+    let row = sketch.read(x, &scores, &[out(0), red(0)], 0);
+    let reads = vec![row.clone(), sketch.read(v, &all, &[red(0), out(1)], 0)];
+    let sum = body(&all, Dtype::F32, reads, &[], vec![Op::FFma(1, 2, 0)]);
+    let greatest = body(&[tokens], Dtype::F32, vec![row], &[], vec![Op::FMax(0, 1)]);
+    let [sum, greatest] = [sum, greatest].map(|body| {
+        sketch.push(Node::Fold(Fold {
+            body,
+            red: dims(&[tokens]),
+            when: vec![Guard {
+                form: Form::new(0, &[(0, 1), (var::RED, -1)]),
+                lo: 0.into(),
+                hi: i64::MAX.into(),
+            }],
+            init: Init::Word(0),
+        }))
+    });
+    let v = update(&mut sketch, v, sum, &all);
+    let maxima = update(&mut sketch, maxima, greatest, &[tokens]);
+    advancing(sketch, &[x, v, maxima])
+}
+
+/// A product of bytes in blocks with scales.
+fn quantised() -> Case {
+    let (size, run) = ([40, 48, 200], 64);
+    let mut sketch = Sketch::default();
+    let shape = [size[0], size[1]];
+    let bytes = Rng(5).tensor(shape.iter().product(), Rng::tame);
+    let c = sketch.slot(&shape, Dtype::F32, bytes);
+    let sums = sketch.quantised(size, run, [true, true], Rng::tame, &[0]);
+    let c = update(&mut sketch, c, sums[0], &shape);
+    advancing(sketch, &[c, 1, 2, 3, 4])
+}
+
 #[test]
 fn a_step_that_has_run_before_allocates_nothing() {
-    for (what, case) in [("perceptron", perceptron()), ("convolution", convolution())] {
+    for (what, kernel, case) in [
+        ("perceptron", "contraction", perceptron()),
+        ("convolution", "contraction", convolution()),
+        ("embedding", "scatter", embedding()),
+        ("attention", "contraction", attention()),
+        ("quantised product", "quantised contraction", quantised()),
+    ] {
+        let nodes = describe(&case.job.program).nodes;
+        let runs = nodes.iter().any(|node| node.kernel == kernel && node.runs);
+        assert!(runs, "a {kernel} in the step of the {what}");
         agree(&case, what);
         let options = Options {
             threads: Some(1),

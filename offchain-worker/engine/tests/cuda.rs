@@ -8,7 +8,6 @@ use common::*;
 use lockstep_engine::cuda::codegen::{Code, Keep, Machine};
 use lockstep_engine::cuda::nvrtc::{Nvrtc, Target};
 use lockstep_engine::cuda::{hash, ptx, Cuda, Gpu};
-use lockstep_engine::Job;
 use lockstep_protocol::program::*;
 use lockstep_protocol::random::{self, Size};
 use lockstep_protocol::tree;
@@ -378,17 +377,7 @@ fn layers(aligned: bool, transposed: bool) -> Case {
         let consts: &[u32] = if of == slot { &[] } else { &[0x3f80_0000] };
         sketch.push(Node::Map(body(&extents, dtype, reads, consts, ops)));
     }
-    let program = Program {
-        slots: slots.len() as u32,
-        nodes: sketch.nodes,
-    };
-    Case {
-        job: Job {
-            program: Arc::new(program),
-            inputs: sketch.inputs,
-        },
-        state: sketch.state,
-    }
+    sketch.case()
 }
 
 #[test]
@@ -580,17 +569,7 @@ fn rows() -> Case {
         vec![Op::FAdd(0, 1)],
     );
     sketch.push(Node::Map(both));
-    let program = Program {
-        slots: sketch.state.len() as u32,
-        nodes: sketch.nodes,
-    };
-    Case {
-        job: Job {
-            program: Arc::new(program),
-            inputs: sketch.inputs,
-        },
-        state: sketch.state,
-    }
+    sketch.case()
 }
 
 #[test]

@@ -14,21 +14,12 @@ const FORMS: [[Op; 2]; 4] = [
     [Op::IMul(2, 1), Op::IAdd(3, 0)],
 ];
 
-fn bytes(rng: &mut Rng, len: u64) -> Vec<u8> {
-    let extremes = rng.below(3) == 0;
-    let byte = |rng: &mut Rng| match extremes {
-        true => [0x80, 0x7f, 0x81, 0, 0xff][rng.below(5) as usize],
-        false => rng.next() as u8,
-    };
-    (0..len).map(|_| byte(rng)).collect()
-}
-
 /// `c[m, n] = 7 + sum over k of a[m, k] * b[k, n]`, with either operand transposed.
 fn matmul([m, n, k]: [u64; 3], transposed: [bool; 2], ops: [Op; 2]) -> Case {
     let mut rng = Rng(m << 40 ^ n << 20 ^ k);
     let mut sketch = Sketch::default();
-    let a = sketch.slot(&[m, k], Dtype::I8, bytes(&mut rng, m * k));
-    let b = sketch.slot(&[k, n], Dtype::I8, bytes(&mut rng, k * n));
+    let a = sketch.slot(&[m, k], Dtype::I8, rng.bytes(m * k));
+    let b = sketch.slot(&[k, n], Dtype::I8, rng.bytes(k * n));
     let a = match transposed[0] {
         false => sketch.read(a, &[m, k], &[out(0), red(0)], 0),
         true => sketch.read(a, &[k, m], &[red(0), out(0)], 0),
@@ -117,8 +108,8 @@ fn batches_guards_and_bytes_outside_agree() {
     let blocks = k.div_ceil(run);
     let mut rng = Rng(5);
     let mut sketch = Sketch::default();
-    let a = sketch.slot(&[m, k], Dtype::I8, bytes(&mut rng, m * k));
-    let b = sketch.slot(&[k, n], Dtype::I8, bytes(&mut rng, k * n));
+    let a = sketch.slot(&[m, k], Dtype::I8, rng.bytes(m * k));
+    let b = sketch.slot(&[k, n], Dtype::I8, rng.bytes(k * n));
     let position = Form::new(0, &[(0, run as i64), (var::RED, 1)]);
     for (fill, guarded) in [(0, true), (0, false), (-3i32 as u32, false), (1000, false)] {
         let reads = vec![
@@ -151,9 +142,9 @@ fn convolutions_of_bytes_agree() {
     let mut sketch = Sketch::default();
     let image = [batch, channels, size, size];
     let weights = [filters, channels, kernel, kernel];
-    let x = bytes(&mut rng, image.iter().product());
+    let x = rng.bytes(image.iter().product());
     let x = sketch.slot(&image, Dtype::I8, x);
-    let w = bytes(&mut rng, weights.iter().product());
+    let w = rng.bytes(weights.iter().product());
     let w = sketch.slot(&weights, Dtype::I8, w);
     let window = |position: u8, tap: u8| Form::new(-1, &[(position, 1), (tap, 1)]);
     let reads = vec![
@@ -176,50 +167,10 @@ fn convolutions_of_bytes_agree() {
     agree(&sketch.finish(), "convolution");
 }
 
-/// `c[m, n]` from blocks of `run` steps, each with a scale for its row and one for its column.
-/// `forward` is the order of the two factors and of the two scales.
-fn quantised([m, n, k]: [u64; 3], run: u64, forward: [bool; 2], word: fn(&mut Rng) -> u32) -> Case {
-    let blocks = k.div_ceil(run);
-    let mut rng = Rng(m << 30 ^ n << 10 ^ k ^ run << 50);
+/// Quantised products from every kind of start.
+fn quantised(size: [u64; 3], run: u64, forward: [bool; 2], word: fn(&mut Rng) -> u32) -> Case {
     let mut sketch = Sketch::default();
-    let a = sketch.slot(&[m, k], Dtype::I8, bytes(&mut rng, m * k));
-    let b = sketch.slot(&[k, n], Dtype::I8, bytes(&mut rng, k * n));
-    let of_rows = rng.tensor(m * blocks, word);
-    let of_rows = sketch.slot(&[m, blocks], Dtype::F32, of_rows);
-    let of_cols = rng.tensor(blocks * n, word);
-    let of_cols = sketch.slot(&[blocks, n], Dtype::F32, of_cols);
-    let position = Form::new(0, &[(0, run as i64), (var::RED, 1)]);
-    let mut factors = vec![
-        sketch.read(a, &[m, k], &[out(1), position.clone()], 0),
-        sketch.read(b, &[k, n], &[position.clone(), out(2)], 0),
-    ];
-    if !forward[0] {
-        factors.reverse();
-    }
-    let sum = body(&[blocks, m, n], Dtype::I32, factors, &[], FORMS[0].to_vec());
-    let sums = sketch.push(Node::Fold(Fold {
-        body: sum,
-        red: dims(&[run]),
-        when: vec![Guard {
-            form: position,
-            lo: 0.into(),
-            hi: (k as i64).into(),
-        }],
-        init: Init::Word(0),
-    }));
-    let mut reads = vec![
-        sketch.read(sums, &[blocks, m, n], &[red(0), out(0), out(1)], 0),
-        sketch.read(of_rows, &[m, blocks], &[out(0), red(0)], 0),
-        sketch.read(of_cols, &[blocks, n], &[red(0), out(1)], 0),
-    ];
-    if !forward[1] {
-        reads.swap(1, 2);
-    }
-    let ops = vec![Op::I32ToF32(1), Op::FMul(2, 3), Op::FFma(4, 5, 0)];
-    let scaled = body(&[m, n], Dtype::F32, reads, &[], ops);
-    for start in [0, 1 << 31, 0x7fc1_2345] {
-        sketch.push(fold(scaled.clone(), &[blocks], Init::Word(start)));
-    }
+    sketch.quantised(size, run, forward, word, &[0, 1 << 31, 0x7fc1_2345]);
     sketch.finish()
 }
 

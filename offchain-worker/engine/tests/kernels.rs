@@ -3,7 +3,10 @@
 mod common;
 
 use common::*;
+use lockstep_engine::cpu::{Cpu, Options};
+use lockstep_engine::Engine;
 use lockstep_protocol::encoding::Int;
+use lockstep_protocol::eval;
 use lockstep_protocol::program::*;
 
 fn guard(form: Form, lo: i64, hi: i64) -> Guard {
@@ -326,5 +329,54 @@ fn rows_summed_in_lanes_agree() {
             &sketch.finish(),
             &format!("{rows} rows, {steps} steps, {lanes} lanes"),
         );
+    }
+}
+
+/// A NaN that is not canonical, in the state that is loaded, in a later one, or from the data by
+/// way of the state: who reads it reads the canonical one, and who looks at its bits sees that.
+#[test]
+fn payloads_from_outside_are_read_as_canonical_whenever_they_come() {
+    let n = 40;
+    let mut rng = Rng(9);
+    let mut sketch = Sketch::default();
+    let tame = [0, 1].map(|_| rng.tensor(n, Rng::tame));
+    let [x, y] = tame
+        .clone()
+        .map(|bytes| sketch.slot(&[n], Dtype::F32, bytes));
+    let records = rng.tensor(20 * n, Rng::wild);
+    sketch.inputs.datasets = vec![std::sync::Arc::new(records)];
+    let batch = sketch.push(Node::Source(Source::Batch {
+        dataset: 0,
+        batch: 1,
+        record_size: 4 * n as u32,
+        offset: 0,
+        fields: n as u32,
+        dtype: Dtype::F32,
+    }));
+    let reads = [x, y, batch].map(|node| sketch.read(node, &[n], &[out(0)], 0));
+    let bits = vec![Op::Xor(0, 1), Op::Xor(3, 2)];
+    let seen = sketch.push(Node::Map(body(&[n], Dtype::U32, reads.to_vec(), &[], bits)));
+    let read = vec![sketch.read(seen, &[n], &[out(0)], 0)];
+    // The next state: a map of all that was seen, and the batch itself.
+    sketch.push(Node::Map(body(
+        &[n],
+        Dtype::F32,
+        read,
+        &[0x807f_ffff],
+        vec![Op::And(0, 1)],
+    )));
+    let last = sketch.nodes[batch as usize].clone();
+    sketch.push(last);
+    let mut case = sketch.case();
+    agree(&case, "tame state");
+    case.state = [0, 1].map(|_| rng.tensor(n, Rng::wild)).to_vec();
+    agree(&case, "wild state");
+    let mut cpu = Cpu::new(case.job.clone(), Options::default()).unwrap();
+    for state in [tame.to_vec(), case.state.clone(), tame.to_vec()] {
+        let want = eval::run(&case.job.program, 5, &case.job.inputs, &state);
+        cpu.load(&state).unwrap();
+        assert_eq!(cpu.tensor(5, seen), want[seen as usize]);
+        cpu.step(5);
+        assert_eq!(cpu.state(), want[want.len() - 2..]);
     }
 }

@@ -138,10 +138,11 @@ impl Contraction {
     fn start(&self, load: &Load, source: &[u8], team: Team, out: &mut [u8]) {
         const PART: usize = 4096;
         team.chunks(view_mut::<u32>(out), PART, |part, out| {
-            let mut walk = Walk::default();
-            let first = (part * PART) as u64;
-            walk.set(&load.place, &load.place.out, first, out.len(), false);
-            load.read(&walk, source, &load.place.origin, self.micro.simd, out);
+            LANES.with_borrow_mut(|walk| {
+                let first = (part * PART) as u64;
+                walk.set(&load.place, &load.place.out, first, out.len(), false);
+                load.read(walk, source, &load.place.origin, self.micro.simd, out);
+            });
             out.iter_mut()
                 .for_each(|word| *word = float::canonical(*word));
         });
@@ -154,7 +155,9 @@ impl Contraction {
             size: [rows, cols, steps],
             ..
         } = &self.product;
-        let passing = self.product.passing(batch);
+        // Taken, not borrowed: no task of this thread can find it in use.
+        let mut room = PASSING.take();
+        let passing = self.product.passing(batch, &mut room);
         let panels = |k0: usize, ks: usize| {
             [0, 1].map(|o: usize| {
                 let operand = &operands[o];
@@ -162,7 +165,7 @@ impl Contraction {
                 Panels {
                     operand,
                     source: sources[o],
-                    steps: match &passing {
+                    steps: match passing {
                         None => Steps::new(&operand.load, &batch, k0 as u64, ks),
                         Some(steps) => Steps::listed(&operand.load, &batch, &steps[k0..k0 + ks]),
                     },
@@ -181,19 +184,21 @@ impl Contraction {
                 team,
             };
             // SAFETY: as below.
-            return unsafe { direct.run(&multiply, &columns[1], out) };
+            unsafe { direct.run(&multiply, &columns[1], out) };
+        } else {
+            let gemm = Gemm {
+                size: [*rows, *cols, passing.map_or(*steps, <[u64]>::len)],
+                layout: [&operands[0].layout, &operands[1].layout],
+                offset: batch_layout.point(batch).offset as usize,
+                from,
+                micro: self.micro,
+                team,
+            };
+            // SAFETY: the kernels were chosen for this machine. Rows, columns and batches together
+            // are all output dimensions, so the layout is a bijection onto the output.
+            unsafe { gemm.run(out, panels) };
         }
-        let gemm = Gemm {
-            size: [*rows, *cols, passing.as_ref().map_or(*steps, Vec::len)],
-            layout: [&operands[0].layout, &operands[1].layout],
-            offset: batch_layout.point(batch).offset as usize,
-            from,
-            micro: self.micro,
-            team,
-        };
-        // SAFETY: the kernels were chosen for this machine. Rows, columns and batches together are
-        // all output dimensions, so the layout is a bijection onto the output.
-        unsafe { gemm.run(out, panels) };
+        PASSING.set(room);
     }
 }
 
@@ -208,6 +213,7 @@ struct Panels<'a> {
 thread_local! {
     static COPIES: RefCell<[Buffer; 2]> = RefCell::default();
     static LANES: RefCell<Walk> = RefCell::default();
+    static PASSING: RefCell<Vec<u64>> = RefCell::default();
 }
 
 impl Drop for Panels<'_> {

@@ -1,6 +1,7 @@
 //! What a program costs on this engine, node by node, for people and for pricing.
 
 use super::kernel::Kernel;
+use super::payloads::Payloads;
 use super::plan::{Goal, Place, Plan};
 use super::simd::Simd;
 use lockstep_protocol::program::{Body, Dtype, Fold, Node, Op, Program, Source};
@@ -97,7 +98,7 @@ fn cost(program: &Program, n: usize, simd: Simd, runs: bool) -> NodeCost {
     let (kernel, steps, along) = match node {
         Node::Source(source) => (source_name(source), 0, 0),
         _ => {
-            let kernel = Kernel::new(program, node, simd);
+            let kernel = Kernel::new(program, node, &Payloads::none(program), simd);
             let name = kernel.as_ref().map_or("none", Kernel::name);
             let along = kernel.as_ref().map_or(0, Kernel::along);
             (name, node.len() * node.reduction(), along)

@@ -1,13 +1,15 @@
 //! The kernel that computes a node.
 
-use super::block::Block;
+use super::block::folding::Folding;
+use super::block::map::Map;
 use super::contraction::Contraction;
 use super::integer::{IntegerProduct, ScaledProduct};
 use super::magnitude::Magnitude;
 use super::memory::Values;
+use super::payloads::Payloads;
 use super::simd::Simd;
 use super::workers::Team;
-use lockstep_protocol::program::{Node, Program, Source};
+use lockstep_protocol::program::{Node, Program};
 
 /// How a map or fold is computed.
 pub enum Kernel {
@@ -19,30 +21,35 @@ pub enum Kernel {
     Scaled(Box<ScaledProduct>),
     /// As a greatest magnitude, in any order.
     Magnitude(Box<Magnitude>),
-    /// By the block interpreter.
-    Block(Box<Block>),
+    /// As any other fold.
+    Folding(Box<Folding>),
+    /// As a map.
+    Map(Box<Map>),
 }
 
 impl Kernel {
     /// Chooses a kernel; `None` for a source.
-    pub fn new(program: &Program, node: &Node, simd: Simd) -> Option<Kernel> {
-        let payload = |n: u32| from_outside(&program.nodes[n as usize]);
-        let product = match node {
+    pub fn new(program: &Program, node: &Node, payloads: &Payloads, simd: Simd) -> Option<Kernel> {
+        let payload = |n: u32| payloads.of(n);
+        let fold = match node {
             Node::Source(_) => return None,
-            Node::Map(_) => None,
-            Node::Fold(fold) => {
-                let floats = Contraction::recognise(fold, simd, payload);
-                let floats = floats.map(|product| Kernel::Contraction(Box::new(product)));
-                let integers = || IntegerProduct::recognise(fold, simd);
-                let scaled = || ScaledProduct::recognise(program, fold, simd, payload);
-                let magnitude = || Magnitude::recognise(fold, simd);
-                floats
-                    .or_else(|| Some(Kernel::Integer(Box::new(integers()?))))
-                    .or_else(|| Some(Kernel::Scaled(Box::new(scaled()?))))
-                    .or_else(|| Some(Kernel::Magnitude(Box::new(magnitude()?))))
+            Node::Map(body) => {
+                let map = Map::new(body, simd, payload);
+                return Some(Kernel::Map(Box::new(map)));
             }
+            Node::Fold(fold) => fold,
         };
-        Some(product.unwrap_or_else(|| Kernel::Block(Box::new(Block::new(node, simd, payload)))))
+        let floats = || Contraction::recognise(fold, simd, payload);
+        let integers = || IntegerProduct::recognise(fold, simd);
+        let scaled = || ScaledProduct::recognise(program, fold, simd, payload);
+        let magnitude = || Magnitude::recognise(fold, simd);
+        let special = None
+            .or_else(|| Some(Kernel::Contraction(Box::new(floats()?))))
+            .or_else(|| Some(Kernel::Integer(Box::new(integers()?))))
+            .or_else(|| Some(Kernel::Scaled(Box::new(scaled()?))))
+            .or_else(|| Some(Kernel::Magnitude(Box::new(magnitude()?))));
+        let any = || Kernel::Folding(Box::new(Folding::new(fold, simd, payload)));
+        Some(special.unwrap_or_else(any))
     }
 
     /// What the kernel is called in a plan.
@@ -52,7 +59,8 @@ impl Kernel {
             Kernel::Integer(_) => "integer contraction",
             Kernel::Scaled(_) => "quantised contraction",
             Kernel::Magnitude(_) => "greatest magnitude",
-            Kernel::Block(block) => block.name(),
+            Kernel::Folding(folding) => folding.name(),
+            Kernel::Map(_) => "map",
         }
     }
 
@@ -71,7 +79,8 @@ impl Kernel {
             Kernel::Integer(product) => product.divisible(grain),
             Kernel::Scaled(product) => product.divisible(grain),
             Kernel::Magnitude(greatest) => greatest.divisible(grain),
-            Kernel::Block(block) => block.divisible(grain),
+            Kernel::Folding(folding) => folding.divisible(grain),
+            Kernel::Map(map) => map.divisible(grain),
         }
     }
 
@@ -82,28 +91,20 @@ impl Kernel {
             Kernel::Integer(product) => product.run(values, team, out),
             Kernel::Scaled(product) => product.run(values, team, out),
             Kernel::Magnitude(greatest) => greatest.run(values, team, out),
-            Kernel::Block(block) => block.run(values, team, out),
+            Kernel::Folding(folding) => folding.run(values, team, out),
+            Kernel::Map(map) => map.run(values, team, out),
         }
     }
 }
 
 /// The nodes whose values the kernel of a node reads.
 pub fn reads(program: &Program, node: &Node) -> Vec<u32> {
-    let payload = |n: u32| from_outside(&program.nodes[n as usize]);
     let scaled = match node {
-        Node::Fold(fold) => ScaledProduct::recognise(program, fold, Simd::Baseline, payload),
+        Node::Fold(fold) => ScaledProduct::recognise(program, fold, Simd::Baseline, |_| false),
         _ => None,
     };
     match scaled {
         Some(scaled) => scaled.reads().collect(),
         None => node.accesses().map(|access| access.node).collect(),
     }
-}
-
-/// Whether a node's bytes come from outside and may hold a NaN that is not canonical.
-fn from_outside(node: &Node) -> bool {
-    matches!(
-        node,
-        Node::Source(Source::State { .. } | Source::Batch { .. } | Source::Constant { .. })
-    )
 }

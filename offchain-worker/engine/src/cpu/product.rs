@@ -129,8 +129,9 @@ impl Product {
         !self.guards.ranges.is_empty()
     }
 
-    /// The steps that the guards let through in a batch; `None` when that is all of them.
-    pub fn passing(&self, batch: u64) -> Option<Vec<u64>> {
+    /// The steps that the guards let through in a batch, listed in `room`; `None` when that is all
+    /// of them.
+    pub fn passing<'a>(&self, batch: u64, room: &'a mut Vec<u64>) -> Option<&'a [u64]> {
         let Place {
             origin,
             red,
@@ -143,7 +144,8 @@ impl Product {
         let at = origin.plus(&self.batch_guards.point(batch));
         let steps = 0..self.size[2] as u64;
         let passes = |step: &u64| at.plus(&red.point(*step)).passes(ranges);
-        let passing: Vec<u64> = steps.filter(passes).collect();
-        (passing.len() < self.size[2]).then_some(passing)
+        room.clear();
+        room.extend(steps.filter(passes));
+        (room.len() < self.size[2]).then_some(room)
     }
 }

@@ -8,6 +8,7 @@ use super::affine::{word, Load};
 use super::simd::Simd;
 use super::walk::Walk;
 use lockstep_protocol::program::{var, Fold, Form, Guard};
+use std::cell::RefCell;
 
 /// Most rows for which buckets are made.
 const MAX_ROWS: u64 = 1 << 26;
@@ -30,11 +31,18 @@ pub struct Scatter {
 }
 
 /// The steps of every row.
+#[derive(Default)]
 pub struct Buckets {
     width: u64,
     /// Where each row's steps begin, and one past the last row's.
     starts: Vec<u32>,
     steps: Vec<u32>,
+    /// The row of every step; the number of rows where none takes it.
+    row_of: Vec<u32>,
+}
+
+thread_local! {
+    static WALK: RefCell<Walk> = RefCell::default();
 }
 
 /// One row's steps.
@@ -75,43 +83,51 @@ impl Scatter {
         fold.when.iter().enumerate().find_map(named)
     }
 
-    /// Sorts the reduction steps by the row that takes them. `load` reads the index word from
-    /// `source`.
-    pub fn bucket(&self, load: &Load, source: &[u8], simd: Simd) -> Buckets {
+    /// Sorts the reduction steps by the row that takes them, into memory that is used again.
+    /// `load` reads the index word from `source`.
+    pub fn bucket(&self, load: &Load, source: &[u8], simd: Simd, buckets: &mut Buckets) {
         let rows = self.rows as usize;
-        let mut walk = Walk::default();
+        let Buckets {
+            width,
+            starts,
+            steps,
+            row_of,
+        } = buckets;
+        *width = self.width;
+        row_of.clear();
         let mut bits = [0; CHUNK as usize];
-        let mut row_of = Vec::with_capacity(self.steps as usize);
         for from in (0..self.steps).step_by(CHUNK as usize) {
             let count = CHUNK.min(self.steps - from) as usize;
-            walk.set(&load.place, &load.place.red, from, count, false);
-            load.read(&walk, source, &load.place.origin, simd, &mut bits[..count]);
+            WALK.with_borrow_mut(|walk| {
+                walk.set(&load.place, &load.place.red, from, count, false);
+                load.read(walk, source, &load.place.origin, simd, &mut bits[..count]);
+            });
             row_of.extend(bits[..count].iter().map(|bits| {
                 let word = self.sign * word(load.dtype, *bits);
                 let row = word.checked_add(self.origin);
-                row.and_then(|row| usize::try_from(row).ok())
-                    .filter(|row| *row < rows)
+                let row = row.and_then(|row| u32::try_from(row).ok());
+                row.map_or(rows as u32, |row| row.min(rows as u32))
             }));
         }
-        let mut starts = vec![0u32; rows + 1];
-        for row in row_of.iter().flatten() {
-            starts[row + 1] += 1;
+        // Counts, then where each row ends; filled from the last step on, where each begins.
+        starts.clear();
+        starts.resize(rows + 1, 0);
+        for row in &*row_of {
+            starts[*row as usize] += 1;
         }
-        for row in 0..rows {
-            starts[row + 1] += starts[row];
+        starts[rows] = 0;
+        let mut end = 0;
+        for start in starts.iter_mut() {
+            end += *start;
+            *start = end;
         }
-        let mut next = starts.clone();
-        let mut sorted = vec![0; starts[rows] as usize];
-        for (step, row) in row_of.iter().enumerate() {
-            if let Some(row) = row {
-                sorted[next[*row] as usize] = step as u32;
-                next[*row] += 1;
+        steps.clear();
+        steps.resize(end as usize, 0);
+        for (step, row) in row_of.iter().enumerate().rev() {
+            if (*row as usize) < rows {
+                starts[*row as usize] -= 1;
+                steps[starts[*row as usize] as usize] = step as u32;
             }
-        }
-        Buckets {
-            width: self.width,
-            starts,
-            steps: sorted,
         }
     }
 }

@@ -66,6 +66,17 @@ impl Instr {
     }
 }
 
+/// A read or a value of a body that something needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaf {
+    /// Which one it is.
+    pub number: usize,
+    /// Where it is loaded to.
+    pub slot: Slot,
+    /// Whether a whole block of it is needed, rather than one word that all points share.
+    pub block: bool,
+}
+
 /// A constant of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Const {
@@ -84,10 +95,10 @@ pub struct Tape {
     pub blocks: usize,
     /// What constant slots hold.
     pub consts: Vec<Const>,
-    /// For each read of the body, the slot it is loaded into; `None` when nothing needs it.
-    pub reads: Vec<Option<Slot>>,
-    /// The same for each value.
-    pub values: Vec<Option<Slot>>,
+    /// Reads that something needs.
+    pub reads: Vec<Leaf>,
+    /// Values that something needs.
+    pub values: Vec<Leaf>,
     /// Instructions that do not depend on the accumulator.
     pub before: Vec<Instr>,
     /// Instructions of one step of a fold.
@@ -132,8 +143,9 @@ struct Value {
     used: bool,
 }
 
-/// Compiles the body of a map, or of a fold.
-pub fn compile(body: &Body, fold: bool) -> Tape {
+/// Compiles the body of a map, or of a fold. `single(k)` says whether all points share the word of
+/// read `k`.
+pub fn compile(body: &Body, fold: bool, single: impl Fn(usize) -> bool) -> Tape {
     let mut values: Vec<Value> = Vec::new();
     let mut leaf = |needs_acc, nan| {
         values.push(Value {
@@ -217,7 +229,7 @@ pub fn compile(body: &Body, fold: bool) -> Tape {
             }
         }
     }
-    allocate(body, fold, &values, last)
+    allocate(body, fold, &values, last, single)
 }
 
 fn push(values: &mut Vec<Value>, code: Code, src: Vec<usize>) -> usize {
@@ -246,7 +258,13 @@ fn push(values: &mut Vec<Value>, code: Code, src: Vec<usize>) -> usize {
 
 /// Gives every value that is used a slot, and orders the instructions: first those that do not
 /// depend on the accumulator.
-fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
+fn allocate(
+    body: &Body,
+    fold: bool,
+    values: &[Value],
+    last: usize,
+    single: impl Fn(usize) -> bool,
+) -> Tape {
     let mut tape = Tape::default();
     let mut slot = vec![None; values.len()];
     let mut slots = 0..Slot::MAX;
@@ -257,6 +275,10 @@ fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
     let forms = reads + body.reads.len();
     let consts = forms + body.values.len();
     let ops = consts + body.consts.len();
+    let one_word = |v: usize| match v {
+        _ if (reads..forms).contains(&v) => single(v - reads),
+        _ => (consts..ops).contains(&v),
+    };
     for (v, value) in values[..ops].iter().enumerate() {
         if value.used || (fold && v == 0) {
             let s = fresh();
@@ -272,8 +294,18 @@ fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
             }
         }
     }
-    tape.reads = slot[reads..forms].to_vec();
-    tape.values = slot[forms..consts].to_vec();
+    let leaves = |first: usize, end: usize| -> Vec<Leaf> {
+        let leaf = |v: usize| {
+            Some(Leaf {
+                number: v - first,
+                slot: slot[v]?,
+                block: !one_word(v),
+            })
+        };
+        (first..end).filter_map(leaf).collect()
+    };
+    tape.reads = leaves(reads, forms);
+    tape.values = leaves(forms, consts);
 
     let mut last_use = vec![0; values.len()];
     for (v, value) in values.iter().enumerate().filter(|(_, value)| value.used) {
@@ -290,21 +322,21 @@ fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
             if !value.used || value.needs_acc != after {
                 continue;
             }
-            let dst = free.pop().unwrap_or_else(&mut fresh);
+            // Nothing else is ever written where the result is wanted.
+            let reused = free.pop_if(|_| v != last);
+            let dst = reused.unwrap_or_else(&mut fresh);
             slot[v] = Some(dst);
             let mut src = [0; 3];
             for (to, s) in src.iter_mut().zip(&value.src) {
                 *to = slot[*s].expect("operands come first");
             }
-            let constant = |s: usize| (consts..ops).contains(&s);
-            let splat = match value.src.iter().all(|s| constant(*s)) {
+            let splat = match value.src.iter().all(|s| one_word(*s)) {
                 true => {
-                    let blocks = tape.consts.iter_mut().filter(|c| src.contains(&c.slot));
-                    blocks.for_each(|c| c.block = true);
+                    tape.fill(&src);
                     0
                 }
                 false => (value.src.iter().enumerate())
-                    .fold(0, |bits, (k, s)| bits | (constant(*s) as u8) << k),
+                    .fold(0, |bits, (k, s)| bits | (one_word(*s) as u8) << k),
             };
             let instr = Instr {
                 splat,
@@ -328,9 +360,7 @@ fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
     tape.moving.dedup();
     tape.acc = 0;
     tape.result = slot[last].expect("the result is used");
-    for constant in &mut tape.consts {
-        constant.block |= constant.slot == tape.result;
-    }
+    tape.fill(&[tape.result]);
     tape.slots = fresh() as usize;
     tape.number_blocks_first();
     tape.chain();
@@ -338,6 +368,16 @@ fn allocate(body: &Body, fold: bool, values: &[Value], last: usize) -> Tape {
 }
 
 impl Tape {
+    /// Asks for whole blocks of those of the slots that are leaves.
+    fn fill(&mut self, slots: &[Slot]) {
+        for constant in &mut self.consts {
+            constant.block |= slots.contains(&constant.slot);
+        }
+        for read in &mut self.reads {
+            read.block |= slots.contains(&read.slot);
+        }
+    }
+
     /// Finds results that only the next instruction needs.
     fn chain(&mut self) {
         let (steps, result) = (self.after.clone(), self.result);
@@ -375,7 +415,12 @@ impl Tape {
 
     /// Numbers the slots anew, so that constants of which one word is enough come last.
     fn number_blocks_first(&mut self) {
-        let single = |tape: &Tape, slot| tape.consts.iter().any(|c| c.slot == slot && !c.block);
+        let single = |tape: &Tape, slot| {
+            let mut consts = tape.consts.iter();
+            let mut reads = tape.reads.iter();
+            consts.any(|c| c.slot == slot && !c.block)
+                || reads.any(|read| read.slot == slot && !read.block)
+        };
         let (last, first): (Vec<Slot>, Vec<Slot>) =
             (0..self.slots as Slot).partition(|slot| single(self, *slot));
         self.blocks = first.len();
@@ -385,7 +430,8 @@ impl Tape {
         }
         let instrs = self.before.iter_mut().chain(&mut self.after);
         let named = instrs.flat_map(|instr| instr.src.iter_mut().chain([&mut instr.dst]));
-        let leaves = self.reads.iter_mut().chain(&mut self.values).flatten();
+        let leaves = self.reads.iter_mut().chain(&mut self.values);
+        let leaves = leaves.map(|leaf| &mut leaf.slot);
         let consts = self.consts.iter_mut().map(|c| &mut c.slot);
         let others = self
             .moving

@@ -39,13 +39,10 @@ impl Walk {
     /// Points `first..first + count` of `side`, a part of `place`. A table is made where runs are
     /// short, if the walk will be read `often`.
     pub fn set(&mut self, place: &Place, side: &Side, first: u64, count: usize, often: bool) {
+        self.clear();
         self.len = count;
-        self.runs.clear();
-        self.positions.clear();
-        self.table.filled = false;
         let tested = !place.ranges.is_empty();
         let Some(inner) = side.extents.last().copied() else {
-            self.unit = Point::default();
             self.push(0, count, &Point::default(), tested);
             return;
         };
@@ -88,6 +85,15 @@ impl Walk {
             table.fill(place.ranges.len(), self);
             self.table = table;
         }
+    }
+
+    /// No points at all.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.runs.clear();
+        self.positions.clear();
+        self.unit = Point::default();
+        self.table.filled = false;
     }
 
     fn push(&mut self, first: usize, len: usize, start: &Point, tested: bool) {

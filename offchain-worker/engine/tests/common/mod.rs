@@ -186,6 +186,16 @@ impl Rng {
     pub fn tensor(&mut self, len: u64, mut word: impl FnMut(&mut Rng) -> u32) -> Vec<u8> {
         (0..len).flat_map(|_| word(self).to_le_bytes()).collect()
     }
+
+    /// Bytes, now and then only extreme ones.
+    pub fn bytes(&mut self, len: u64) -> Vec<u8> {
+        let extremes = self.below(3) == 0;
+        let byte = |rng: &mut Rng| match extremes {
+            true => [0x80, 0x7f, 0x81, 0, 0xff][rng.below(5) as usize],
+            false => rng.next() as u8,
+        };
+        (0..len).map(|_| byte(self)).collect()
+    }
 }
 
 /// Builds a program around nodes under test: state slots first, then the nodes, then copies of the
@@ -236,6 +246,56 @@ impl Sketch {
         }
     }
 
+    /// `c[m, n]` from blocks of `run` steps, each with a scale for its row and one for its column;
+    /// once for each of `starts`, from which the sums of blocks start. Adds four slots. `forward`
+    /// is the order of the two factors and of the two scales.
+    pub fn quantised(
+        &mut self,
+        [m, n, k]: [u64; 3],
+        run: u64,
+        forward: [bool; 2],
+        word: fn(&mut Rng) -> u32,
+        starts: &[u32],
+    ) -> Vec<u32> {
+        let blocks = k.div_ceil(run);
+        let mut rng = Rng(m << 30 ^ n << 10 ^ k ^ run << 50);
+        let a = self.slot(&[m, k], Dtype::I8, rng.bytes(m * k));
+        let b = self.slot(&[k, n], Dtype::I8, rng.bytes(k * n));
+        let of_rows = self.slot(&[m, blocks], Dtype::F32, rng.tensor(m * blocks, word));
+        let of_cols = self.slot(&[blocks, n], Dtype::F32, rng.tensor(blocks * n, word));
+        let position = Form::new(0, &[(0, run as i64), (var::RED, 1)]);
+        let mut factors = vec![
+            self.read(a, &[m, k], &[out(1), position.clone()], 0),
+            self.read(b, &[k, n], &[position.clone(), out(2)], 0),
+        ];
+        if !forward[0] {
+            factors.reverse();
+        }
+        let ops = vec![Op::IMul(1, 2), Op::IAdd(0, 3)];
+        let sums = self.push(Node::Fold(Fold {
+            body: body(&[blocks, m, n], Dtype::I32, factors, &[], ops),
+            red: dims(&[run]),
+            when: vec![Guard {
+                form: position,
+                lo: 0.into(),
+                hi: (k as i64).into(),
+            }],
+            init: Init::Word(0),
+        }));
+        let mut reads = vec![
+            self.read(sums, &[blocks, m, n], &[red(0), out(0), out(1)], 0),
+            self.read(of_rows, &[m, blocks], &[out(0), red(0)], 0),
+            self.read(of_cols, &[blocks, n], &[red(0), out(1)], 0),
+        ];
+        if !forward[1] {
+            reads.swap(1, 2);
+        }
+        let ops = vec![Op::I32ToF32(1), Op::FMul(2, 3), Op::FFma(4, 5, 0)];
+        let scaled = body(&[m, n], Dtype::F32, reads, &[], ops);
+        let sum = |start: &u32| self.push(fold(scaled.clone(), &[blocks], Init::Word(*start)));
+        starts.iter().map(sum).collect()
+    }
+
     /// The case, with every slot's next state a copy of it (f32 slots come out canonical).
     pub fn finish(mut self) -> Case {
         let slots = self.state.len();
@@ -246,8 +306,13 @@ impl Sketch {
             let reads = vec![self.read(slot as u32, &extents, &forms, 0)];
             self.push(Node::Map(body(&extents, dtype, reads, &[], vec![])));
         }
+        self.case()
+    }
+
+    /// The case, whose next state is what the last nodes give, one for each slot.
+    pub fn case(self) -> Case {
         let program = Program {
-            slots: slots as u32,
+            slots: self.state.len() as u32,
             nodes: self.nodes,
         };
         Case {

@@ -47,20 +47,25 @@ impl Steps {
 
     /// The steps with the numbers `steps`.
     pub fn listed(load: &Load, batch: &Point, steps: &[u64]) -> Steps {
+        let mut block = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
         let origin = load.place.origin.plus(batch);
         let point = |step: &u64| origin.plus(&load.place.red.point(*step));
-        Steps {
-            origin,
-            points: steps.iter().map(point).collect::<Vec<Point>>().into(),
-            ..Steps::default()
-        }
+        let mut points = block.take_room();
+        points.extend(steps.iter().map(point));
+        block.walk.clear();
+        block.origin = origin;
+        block.points = points.into();
+        block
     }
 
-    /// Leaves the room of a walk to others.
+    /// Room for points.
+    fn take_room(&self) -> Vec<Point> {
+        let room = self.room.lock().map(|mut room| std::mem::take(&mut *room));
+        room.unwrap_or_default()
+    }
+
+    /// Leaves the room of a block to others.
     pub fn retire(mut self) {
-        if self.walk.len() == 0 {
-            return;
-        }
         if let Some(mut points) = self.points.take() {
             points.clear();
             self.room = Mutex::new(points);
@@ -70,8 +75,7 @@ impl Steps {
 
     fn points(&self) -> &[Point] {
         self.points.get_or_init(|| {
-            let room = self.room.lock().map(|mut room| std::mem::take(&mut *room));
-            let mut points = room.unwrap_or_default();
+            let mut points = self.take_room();
             points.extend(self.walk.points().map(|point| point.plus(&self.origin)));
             points
         })

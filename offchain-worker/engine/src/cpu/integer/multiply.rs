@@ -21,6 +21,7 @@ const BLOCK_N: usize = 2048;
 const TASK_N: usize = 512;
 
 /// Steps of one batch.
+#[derive(Default)]
 pub struct Part {
     /// The batch.
     pub batch: u64,
@@ -69,6 +70,9 @@ struct Packed {
     b: Buffer,
     rows: Vec<usize>,
     cols: Vec<usize>,
+    parts: Vec<Part>,
+    /// Steps that guards let through.
+    passing: Vec<u64>,
 }
 
 thread_local! {
@@ -84,6 +88,7 @@ impl Multiply<'_> {
     pub fn run(&self, finish: &impl Finish) {
         // Taken, not borrowed: no task of this thread can find it in use.
         let mut packed = PACKED.take();
+        let mut room = std::mem::take(&mut packed.parts);
         let [m, n, _] = self.product.size;
         let layout = [0, 1].map(|o: usize| &self.product.operands[o].layout);
         for n0 in (0..n).step_by(BLOCK_N) {
@@ -92,57 +97,58 @@ impl Multiply<'_> {
             layout[1].offsets(n0 as u64, &mut packed.cols);
             let mut next = (0, 0);
             loop {
-                let parts = self.parts(&mut next);
+                let count = self.parts(&mut next, &mut room, &mut packed.passing);
+                let parts = &room[..count];
                 if parts.is_empty() {
                     break;
                 }
-                self.pack_columns(&parts, n0..n0 + ns, &mut packed.b);
+                self.pack_columns(parts, n0..n0 + ns, &mut packed.b);
                 for m0 in (0..m).step_by(BLOCK_M) {
                     let ms = (m - m0).min(BLOCK_M);
                     packed.rows.resize(ms, 0);
                     layout[0].offsets(m0 as u64, &mut packed.rows);
-                    self.pack_rows(&parts, m0..m0 + ms, &mut packed.a);
-                    self.block(&packed, &parts, [m0, n0], finish);
+                    self.pack_rows(parts, m0..m0 + ms, &mut packed.a);
+                    self.block(&packed, parts, [m0, n0], finish);
                 }
             }
         }
+        packed.parts = room;
         PACKED.set(packed);
     }
 
-    /// The parts that are packed next, from a batch and a step of it on; none at the end.
-    fn parts(&self, next: &mut (u64, usize)) -> Vec<Part> {
-        let mut parts = Vec::new();
+    /// Puts the parts that are packed next, from a batch and a step of it on, first into `parts`;
+    /// returns how many they are, none at the end.
+    fn parts(&self, next: &mut (u64, usize), parts: &mut Vec<Part>, list: &mut Vec<u64>) -> usize {
+        let mut made = 0;
         let mut room = BLOCK_K;
         while next.0 < self.product.batches && room > 0 {
             let (batch, k0) = *next;
-            let passing = self.product.passing(batch);
-            let all = passing.as_ref().map_or(self.product.size[2], Vec::len);
+            let passing = self.product.passing(batch, list);
+            let all = passing.map_or(self.product.size[2], <[u64]>::len);
             let count = (all - k0).min(PART_K);
-            if count > room && !parts.is_empty() {
+            if count > room && made > 0 {
                 break;
             }
             room = room.saturating_sub(count.max(1));
-            let steps = self.product.operands.each_ref().map(|operand| {
-                let at = operand.batch.point(batch);
-                match &passing {
-                    None => Steps::new(&operand.load, &at, (k0 as u64..).take(count)),
-                    Some(list) => {
-                        let listed = list[k0..k0 + count].iter().copied();
-                        Steps::new(&operand.load, &at, listed)
-                    }
+            if parts.len() == made {
+                parts.push(Part::default());
+            }
+            let part = &mut parts[made];
+            made += 1;
+            (part.batch, part.first) = (batch, k0 == 0);
+            for (steps, operand) in part.steps.iter_mut().zip(&self.product.operands) {
+                let (load, at) = (&operand.load, operand.batch.point(batch));
+                match passing {
+                    None => steps.set(load, &at, (k0 as u64..).take(count)),
+                    Some(list) => steps.set(load, &at, list[k0..k0 + count].iter().copied()),
                 }
-            });
-            parts.push(Part {
-                batch,
-                first: k0 == 0,
-                steps,
-            });
+            }
             *next = match k0 + count < all {
                 true => (batch, k0 + count),
                 false => (batch + 1, 0),
             };
         }
-        parts
+        made
     }
 
     fn pack_rows(&self, parts: &[Part], rows: Range<usize>, out: &mut Buffer) {

@@ -9,6 +9,7 @@ use crate::cpu::walk::Walk;
 use std::cell::RefCell;
 
 /// Steps of a part: what each adds, the origin and the batch included.
+#[derive(Default)]
 pub struct Steps {
     points: Vec<Point>,
     /// Whether they lie one after another and are never outside.
@@ -16,14 +17,14 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// The steps with the numbers `steps` of `load`, with `batch` for the batch's part.
-    pub fn new(load: &Load, batch: &Point, steps: impl Iterator<Item = u64>) -> Steps {
+    /// Makes these the steps with the numbers `steps` of `load`, with `batch` for the batch's part.
+    pub fn set(&mut self, load: &Load, batch: &Point, steps: impl Iterator<Item = u64>) {
         let origin = load.place.origin.plus(batch);
         let point = |step: u64| origin.plus(&load.place.red.point(step));
-        let points: Vec<Point> = steps.map(point).collect();
+        self.points.clear();
+        self.points.extend(steps.map(point));
         let next = |pair: &[Point]| pair[0].offset + 1 == pair[1].offset;
-        let adjacent = load.place.ranges.is_empty() && points.windows(2).all(next);
-        Steps { points, adjacent }
+        self.adjacent = load.place.ranges.is_empty() && self.points.windows(2).all(next);
     }
 
     /// Words of every lane.

@@ -8,13 +8,14 @@ use super::micro::{Sums, MAX_COLS, MAX_ROWS};
 use super::multiply::{Done, Finish, PART_K};
 use super::IntegerProduct;
 use crate::cpu::affine::{Domain, Load, Side};
-use crate::cpu::buffer::view_mut;
+use crate::cpu::buffer::{view, view_mut, Buffer};
 use crate::cpu::memory::Values;
 use crate::cpu::simd::{Simd, NATIVE_FMA};
 use crate::cpu::walk::Walk;
 use crate::cpu::workers::Team;
 use lockstep_protocol::float;
 use lockstep_protocol::program::{Dtype, Fold, Init, Node, Op, Program};
+use std::cell::RefCell;
 
 /// A quantised product made ready.
 pub struct ScaledProduct {
@@ -22,6 +23,12 @@ pub struct ScaledProduct {
     /// The scales of the rows and those of the columns.
     scales: [Scales; 2],
     start: f32,
+}
+
+thread_local! {
+    /// The scales of rows and columns in every block.
+    static TABLES: RefCell<[Buffer; 2]> = RefCell::default();
+    static WALK: RefCell<Walk> = RefCell::default();
 }
 
 /// Scales of the lanes of an operand in each block.
@@ -138,36 +145,39 @@ impl ScaledProduct {
     pub fn run(&self, values: Values<'_>, team: Team, out: &mut [u8]) {
         let product = &self.integers.product;
         let simd = self.integers.micro.simd;
-        let scales = [0, 1].map(|o: usize| {
-            let scales = &self.scales[o];
+        // Taken, not borrowed: no task of this thread can find it in use.
+        let mut tables = TABLES.take();
+        let lanes = [product.size[0], product.size[1]];
+        for ((scales, table), lanes) in self.scales.iter().zip(&mut tables).zip(lanes) {
             let source = values.get(scales.load.node);
-            scales.table(source, product.size[o], product.batches, simd)
-        });
+            scales.table(source, lanes, product.batches, simd, table);
+        }
         let out = view_mut::<f32>(out);
         let finish = Scale {
             simd,
-            scales: scales.each_ref().map(|table| &table[..]),
-            size: [product.size[0], product.size[1]],
+            scales: tables.each_ref().map(|table| view(table.bytes())),
+            size: lanes,
             last: product.batches - 1,
             start: self.start,
             out: out.as_mut_ptr(),
         };
         self.integers.multiply(values, team).run(&finish);
+        TABLES.set(tables);
     }
 }
 
 impl Scales {
-    /// The scale of every lane in every block.
-    fn table(&self, source: &[u8], lanes: usize, blocks: u64, simd: Simd) -> Vec<f32> {
+    /// Writes the scale of every lane in every block.
+    fn table(&self, source: &[u8], lanes: usize, blocks: u64, simd: Simd, table: &mut Buffer) {
         let place = &self.load.place;
-        let mut walk = Walk::default();
-        walk.set(place, &self.lanes, 0, lanes, blocks > 1);
-        let mut words = vec![0; lanes * blocks as usize];
-        for (block, words) in (0..).zip(words.chunks_exact_mut(lanes)) {
-            let at = place.origin.plus(&place.red.point(block));
-            self.load.read(&walk, source, &at, simd, words);
-        }
-        words.into_iter().map(f32::from_bits).collect()
+        let words = view_mut::<u32>(table.reserve(4 * lanes * blocks as usize));
+        WALK.with_borrow_mut(|walk| {
+            walk.set(place, &self.lanes, 0, lanes, blocks > 1);
+            for (block, words) in (0..).zip(words.chunks_exact_mut(lanes)) {
+                let at = place.origin.plus(&place.red.point(block));
+                self.load.read(walk, source, &at, simd, words);
+            }
+        });
     }
 }
 

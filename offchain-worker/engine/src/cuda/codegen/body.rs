@@ -203,28 +203,34 @@ impl<'a> Writer<'a> {
 
     /// The value of a fold's element, from the coordinates.
     pub fn fold(&mut self, fold: &Fold) -> Word {
-        let dtype = fold.body.dtype;
         let start = self.start(fold);
         self.line(format!("u32 acc = {start};"));
         for (d, dim) in fold.red.iter().enumerate() {
             self.open(format!("for (int r{d} = 0; r{d} < {}; ++r{d})", dim.0));
         }
+        self.step_of_loop(fold);
+        fold.red.iter().for_each(|_| self.close());
+        Word::new("acc", accumulator(fold.body.dtype))
+    }
+
+    /// Takes a step inside the loops over the steps, unless a guard forbids it.
+    fn step_of_loop(&mut self, fold: &Fold) {
         self.index_words(&fold.body.index);
         self.guards(fold);
-        let nan = accumulator(dtype);
-        let word = self.run(&fold.body, Some(Word::new("acc", nan)));
-        let word = round_trip(dtype, &word);
+        let word = self.step(fold);
         self.line(format!("acc = {};", word.text));
-        fold.red.iter().for_each(|_| self.close());
-        Word::new("acc", nan)
     }
 
     /// The accumulator after a step of a fold without guards, from `acc` and the coordinates.
     pub fn fold_step(&mut self, fold: &Fold) -> Word {
-        let dtype = fold.body.dtype;
         self.index_words(&fold.body.index);
-        let nan = accumulator(dtype);
-        let word = self.run(&fold.body, Some(Word::new("acc", nan)));
+        self.step(fold)
+    }
+
+    /// The accumulator after a step, from `acc`, the coordinates and the index words.
+    fn step(&mut self, fold: &Fold) -> Word {
+        let dtype = fold.body.dtype;
+        let word = self.run(&fold.body, Some(Word::new("acc", accumulator(dtype))));
         round_trip(dtype, &word)
     }
 
@@ -257,7 +263,6 @@ impl<'a> Writer<'a> {
     /// The accumulator after every `stride`-th step from step `first` on, from `start`; steps that
     /// a guard forbids are left out.
     pub fn fold_from(&mut self, fold: &Fold, start: &str, first: &str, stride: u32) -> Word {
-        let dtype = fold.body.dtype;
         let steps: u64 = fold.red.iter().map(|d| d.0).product();
         let kind = index_type(steps.saturating_add(stride as u64));
         self.line(format!("u32 acc = {start};"));
@@ -265,14 +270,9 @@ impl<'a> Writer<'a> {
             "for ({kind} step = {first}; step < {steps}u; step += {stride}u)"
         ));
         self.reduction_coordinates(&fold.red, "step");
-        self.index_words(&fold.body.index);
-        self.guards(fold);
-        let nan = accumulator(dtype);
-        let word = self.run(&fold.body, Some(Word::new("acc", nan)));
-        let word = round_trip(dtype, &word);
-        self.line(format!("acc = {};", word.text));
+        self.step_of_loop(fold);
         self.close();
-        Word::new("acc", nan)
+        Word::new("acc", accumulator(fold.body.dtype))
     }
 
     /// Declares the coordinates `r` of the row-major index `index`.

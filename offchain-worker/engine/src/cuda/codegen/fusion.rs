@@ -95,7 +95,7 @@ impl Fusion {
             if inlined {
                 roles[n] = Role::Inlined;
                 hosted[n] = None;
-                reads[reader] += reads[n] - 1;
+                reads[reader] = reads[reader] + reads[n] - 1;
                 operations[reader] += operations[n];
             }
         }
