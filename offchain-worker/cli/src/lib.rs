@@ -13,6 +13,7 @@ mod goal;
 mod import;
 mod money;
 mod recipe;
+mod recovery;
 mod report;
 mod sampling;
 mod screen;

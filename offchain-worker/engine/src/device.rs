@@ -45,6 +45,10 @@ impl fmt::Display for Choice {
     }
 }
 
+/// The variable that tells a process, begun anew after its GPU failed, how it failed; the automatic
+/// choice is the processor then.
+pub const FAILED: &str = "LOCKSTEP_FAILED_GPU";
+
 /// The device that a choice comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picked {
@@ -62,6 +66,12 @@ impl Choice {
             device,
             why: "it was asked for".into(),
         };
+        if let (Choice::Automatic, Ok(why)) = (self, std::env::var(FAILED)) {
+            return Picked {
+                device: Choice::Cpu,
+                why,
+            };
+        }
         match self {
             Choice::Cpu | Choice::Cuda(_) => asked(self),
             Choice::Automatic => match Gpu::open(0) {

@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 use lockstep_protocol::{eval::Inputs, program::Program, tree, Hash};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
 mod batches;
@@ -40,6 +41,30 @@ pub enum Error {
     /// The device cannot be used as asked.
     #[error("{0}")]
     Device(String),
+}
+
+/// A device failed while it ran.
+///
+/// Methods of [`Engine`] unwind with it, quietly: nothing that the engine holds can be believed any
+/// more, and what ran on it ends at whoever can begin again elsewhere. [`attempt`] makes it an error.
+#[derive(Debug, thiserror::Error)]
+#[error("the device failed while it ran: {0}")]
+pub struct Failed(pub String);
+
+/// Does what runs engines.
+///
+/// # Errors
+/// When a device failed while it ran.
+///
+/// # Panics
+/// When `work` does.
+pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, Failed> {
+    // What `work` had in hand is dropped, and not seen again.
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.map_err(|panic| match panic.downcast() {
+        Ok(failed) => *failed,
+        Err(other) => resume_unwind(other),
+    })
 }
 
 /// Runs one program on one device. The engine holds the state between steps; it is all zeros

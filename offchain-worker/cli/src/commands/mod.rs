@@ -15,6 +15,7 @@ mod task;
 use crate::args::{Args, Command, ConfigCommand, DeployArgs};
 use crate::context::Context;
 use crate::demo;
+use crate::recovery;
 use crate::screen::{print_json, short};
 use crate::settings::{self, Settings};
 use anyhow::Result;
@@ -22,6 +23,7 @@ use clap::CommandFactory;
 use lockstep_agent::chain::bundle::Bundles;
 use lockstep_agent::chain::contracts::STEPS;
 use lockstep_agent::keys::address;
+use lockstep_engine::attempt;
 
 /// Carries out a command line.
 ///
@@ -29,11 +31,17 @@ use lockstep_agent::keys::address;
 /// Whatever keeps it from being done.
 pub fn run(args: Args) -> Result<()> {
     let settings = Settings::load(&args)?;
+    let device = settings.device;
     let context = Context {
         settings,
         json: args.json,
     };
-    match args.command {
+    attempt(|| carry_out(args.command, context))
+        .unwrap_or_else(|failed| recovery::begin_again(device, failed))
+}
+
+fn carry_out(command: Command, context: Context) -> Result<()> {
+    match command {
         Command::Demo(args) => {
             let node = args.node.then(|| context.chain()).transpose()?;
             demo::run(&args, context.json, context.settings.device, node)

@@ -108,6 +108,48 @@ fn every_example_commits_to_the_same_on_a_gpus_kernels_and_on_the_processor() {
     assert_eq!(on_processor, on_device);
 }
 
+/// A GPU whose memory fails after the first of two segments: in the trial step it is still fine.
+#[test]
+fn a_gpu_that_fails_while_it_runs_loses_nothing_that_was_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = stand_in::build(folder.path());
+    let examples = folder.path().join("examples");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    copy(&root, &examples);
+    shorten(&examples, "digits/mlp.toml", "batch = 64");
+    let shown = |home: &Home| home.json(&["task", "show", "0"]).remove(0);
+    let work = |home: &Home, device: &str, lasts: &str| {
+        let mut command = solver(home, device, &driver);
+        command.env("STAND_IN_LASTS", lasts).output().unwrap()
+    };
+    let [sound, asked, automatic] = [(); 3].map(|()| offered(&examples, &["digits/mlp.toml"]));
+    assert!(work(&sound, "cpu", "0").status.success());
+    let output = work(&asked, "cuda:0", "2");
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the device failed while it ran"), "{told}");
+    assert!(told.contains("start the command again"), "{told}");
+    assert!(!told.contains("panicked"), "{told}");
+    assert_ne!(shown(&asked)["status"], "Committed");
+    // The driver lasts for one more trial and one more step: only the second segment is left.
+    let output = work(&asked, "cuda:0", "2");
+    assert!(output.status.success(), "{}", said(&output));
+    let output = work(&automatic, "auto", "2");
+    let told = said(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("begins again on the processor"), "{told}");
+    assert!(
+        told.contains("programs run on cpu: the device failed"),
+        "{told}"
+    );
+    for home in [asked, automatic] {
+        for root in ["trace", "state"] {
+            let of = |home: &Home| shown(home)["attempts"][0][root].clone();
+            assert_eq!(of(&home), of(&sound), "{root}");
+        }
+    }
+}
+
 #[test]
 fn a_gpu_without_room_leaves_the_work_to_the_processor_unless_it_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,16 +6,16 @@ use super::device::{Device, Memory};
 use super::hash::Hasher;
 use super::layout::{Fixed, Layout, Place, Region};
 use crate::batches::Batches;
-use crate::{checked, Engine, Error, Job};
+use crate::{checked, Engine, Error, Failed, Job};
 use lockstep_protocol::eval;
 use lockstep_protocol::program::{Node, Source};
 use lockstep_protocol::Hash;
+use std::panic::resume_unwind;
 use std::sync::OnceLock;
 
 /// Runs a program on a device.
 ///
-/// [`Engine`]'s methods panic with the device's message when it fails while it runs: a worker that
-/// is started again resumes from its last checkpoint.
+/// [`Engine`]'s methods unwind with [`Failed`] when the device fails while it runs.
 pub struct Cuda<D: Device> {
     job: Job,
     batches: Batches,
@@ -297,9 +297,9 @@ impl<D: Device> Apart<'_, D> {
     }
 }
 
-/// Ends the process' work on a device that failed in the middle of a run.
+/// Unwinds when the device failed in the middle of a run.
 fn running<T>(result: Result<T, Error>) -> T {
-    result.unwrap_or_else(|error| panic!("the device failed while it ran: {error}"))
+    result.unwrap_or_else(|error| resume_unwind(Box::new(Failed(error.to_string()))))
 }
 
 impl<D: Device> Engine for Cuda<D> {

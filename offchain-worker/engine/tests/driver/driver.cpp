@@ -17,7 +17,7 @@
 
 namespace {
 
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, UNRECORDABLE = 900 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, NOT_FOUND = 500, UNCORRECTABLE = 214, ILLEGAL_ADDRESS = 700, UNRECORDABLE = 900 };
 
 using Work = std::function<void()>;
 using Run = void (*)(void *const *, const unsigned *, unsigned);
@@ -253,8 +253,15 @@ API cuStreamEndCapture(void *stream, void **graph) {
 API cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t) {
     return *executable = new std::vector<Work>(*(std::vector<Work> *)graph), OK;
 }
+// After how many launches of graphs the memory fails, if `STAND_IN_LASTS` says so.
+static uint64_t lasts() {
+    const char *launches = getenv("STAND_IN_LASTS");
+    return launches ? strtoull(launches, 0, 10) : UINT64_MAX;
+}
+
 API cuGraphLaunch(void *executable, void *stream) {
     NEED(ready(), INVALID_CONTEXT)
+    NEED(done < lasts(), UNCORRECTABLE)
     for (auto &work : *(std::vector<Work> *)executable) submit(stream, work);
     return ++done, OK;
 }

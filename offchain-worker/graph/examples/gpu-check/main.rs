@@ -24,6 +24,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    lockstep_engine::attempt(check)?
+}
+
+fn check() -> Result<(), Box<dyn Error>> {
     let (mut device, mut count, mut times, mut file) = (0, 300, true, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
