@@ -4,7 +4,7 @@
 mod stand_in;
 
 use super::home::Home;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The examples, each with a line of its recipe that names how many records a step takes.
@@ -46,63 +46,80 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A home with tasks of these recipes.
-fn offered(examples: &Path, recipes: &[&str]) -> Home {
-    let home = Home::new();
-    home.json(&["--as", "//Alice", "deploy"]);
-    for recipe in recipes {
-        let file = examples.join(recipe);
-        let name = file.file_stem().unwrap().to_str().unwrap();
-        home.json(&["task", "new", file.to_str().unwrap()]);
-        home.json(&["--as", "//Bob", "task", "submit", name]);
-    }
-    home
+/// Shortened examples, and a stand-in for NVIDIA's driver.
+struct Ground {
+    _folder: tempfile::TempDir,
+    driver: PathBuf,
+    examples: PathBuf,
 }
 
-/// A solver's work on `device` where `driver` is NVIDIA's.
-fn solver(home: &Home, device: &str, driver: &Path) -> Command {
-    let line = ["--device", device, "--as", "//Charlie", "work", "--once"];
-    let mut command = home.command(&[&line[..], &["--top-up", "1000"]].concat());
-    command
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("LOCKSTEP_LOG", "info")
-        .env("LD_LIBRARY_PATH", driver.parent().unwrap())
-        .env("LOCKSTEP_NVRTC", driver);
-    command
+impl Ground {
+    fn new() -> Ground {
+        let folder = tempfile::tempdir().unwrap();
+        let examples = folder.path().join("examples");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        copy(&root, &examples);
+        for (recipe, batch) in EXAMPLES {
+            shorten(&examples, recipe, batch);
+        }
+        Ground {
+            driver: stand_in::build(folder.path()),
+            examples,
+            _folder: folder,
+        }
+    }
+
+    /// A home with tasks of these recipes.
+    fn offered(&self, recipes: &[&str]) -> Home {
+        let home = Home::new();
+        home.json(&["--as", "//Alice", "deploy"]);
+        for recipe in recipes {
+            let file = self.examples.join(recipe);
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            home.json(&["task", "new", file.to_str().unwrap()]);
+            home.json(&["--as", "//Bob", "task", "submit", name]);
+        }
+        home
+    }
+
+    /// A solver's work on `device` where the stand-in is the driver.
+    fn solver(&self, home: &Home, device: &str) -> Command {
+        let line = ["--device", device, "--as", "//Charlie", "work", "--once"];
+        let mut command = home.command(&[&line[..], &["--top-up", "1000"]].concat());
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("LOCKSTEP_LOG", "info")
+            .env("LD_LIBRARY_PATH", self.driver.parent().unwrap())
+            .env("LOCKSTEP_NVRTC", &self.driver);
+        command
+    }
+
+    /// The roots to which all tasks are committed after a solver on `device` has worked, and what
+    /// it said.
+    fn work(&self, device: &str) -> (Vec<[String; 2]>, String) {
+        let home = self.offered(&EXAMPLES.map(|(recipe, _)| recipe));
+        let output = self.solver(&home, device).output().unwrap();
+        let said = said(&output);
+        assert!(output.status.success(), "{said}");
+        let roots = (0..EXAMPLES.len()).map(|task| {
+            let shown = home.json(&["task", "show", &task.to_string()]).remove(0);
+            assert_eq!(shown["status"], "Committed", "{said}");
+            let attempt = &shown["attempts"][0];
+            ["trace", "state"].map(|root| attempt[root].as_str().unwrap().into())
+        });
+        (roots.collect(), said)
+    }
 }
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The roots to which all tasks are committed after a solver on `device` has worked, and what it
-/// said.
-fn work(examples: &Path, device: &str, driver: &Path) -> (Vec<[String; 2]>, String) {
-    let home = offered(examples, &EXAMPLES.map(|(recipe, _)| recipe));
-    let output = solver(&home, device, driver).output().unwrap();
-    let said = said(&output);
-    assert!(output.status.success(), "{said}");
-    let roots = (0..EXAMPLES.len()).map(|task| {
-        let shown = home.json(&["task", "show", &task.to_string()]).remove(0);
-        assert_eq!(shown["status"], "Committed", "{said}");
-        let attempt = &shown["attempts"][0];
-        ["trace", "state"].map(|root| attempt[root].as_str().unwrap().into())
-    });
-    (roots.collect(), said)
-}
-
 #[test]
 fn every_example_commits_to_the_same_on_a_gpus_kernels_and_on_the_processor() {
-    let folder = tempfile::tempdir().unwrap();
-    let driver = stand_in::build(folder.path());
-    let examples = folder.path().join("examples");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    copy(&root, &examples);
-    for (recipe, batch) in EXAMPLES {
-        shorten(&examples, recipe, batch);
-    }
-    let (on_processor, _) = work(&examples, "cpu", &driver);
-    let (on_device, said) = work(&examples, "cuda:0", &driver);
+    let ground = Ground::new();
+    let (on_processor, _) = ground.work("cpu");
+    let (on_device, said) = ground.work("cuda:0");
     assert!(said.contains("cuda:0 stand-in"), "{said}");
     assert!(!said.contains("computes other bits"), "{said}");
     assert_eq!(on_processor, on_device);
@@ -111,18 +128,13 @@ fn every_example_commits_to_the_same_on_a_gpus_kernels_and_on_the_processor() {
 /// A GPU whose memory fails after the first of two segments: in the trial step it is still fine.
 #[test]
 fn a_gpu_that_fails_while_it_runs_loses_nothing_that_was_stored() {
-    let folder = tempfile::tempdir().unwrap();
-    let driver = stand_in::build(folder.path());
-    let examples = folder.path().join("examples");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    copy(&root, &examples);
-    shorten(&examples, "digits/mlp.toml", "batch = 64");
+    let ground = Ground::new();
     let shown = |home: &Home| home.json(&["task", "show", "0"]).remove(0);
     let work = |home: &Home, device: &str, lasts: &str| {
-        let mut command = solver(home, device, &driver);
+        let mut command = ground.solver(home, device);
         command.env("STAND_IN_LASTS", lasts).output().unwrap()
     };
-    let [sound, asked, automatic] = [(); 3].map(|()| offered(&examples, &["digits/mlp.toml"]));
+    let [sound, asked, automatic] = [(); 3].map(|()| ground.offered(&["digits/mlp.toml"]));
     assert!(work(&sound, "cpu", "0").status.success());
     let output = work(&asked, "cuda:0", "2");
     let told = said(&output);
@@ -152,16 +164,11 @@ fn a_gpu_that_fails_while_it_runs_loses_nothing_that_was_stored() {
 
 #[test]
 fn a_gpu_without_room_leaves_the_work_to_the_processor_unless_it_was_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let driver = stand_in::build(folder.path());
-    let examples = folder.path().join("examples");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    copy(&root, &examples);
-    shorten(&examples, "digits/mlp.toml", "batch = 64");
-    let home = offered(&examples, &["digits/mlp.toml"]);
+    let ground = Ground::new();
+    let home = ground.offered(&["digits/mlp.toml"]);
     let status = || home.json(&["task", "show", "0"]).remove(0)["status"].clone();
     let work = |device: &str| {
-        let mut command = solver(&home, device, &driver);
+        let mut command = ground.solver(&home, device);
         command.env("STAND_IN_BYTES", "100000").output().unwrap()
     };
     let asked = work("cuda:0");

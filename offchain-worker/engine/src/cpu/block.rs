@@ -141,7 +141,7 @@ impl Block {
     }
 
     /// Loads the operands of every point of the tile, `len` of them.
-    fn before(&self, scratch: &mut Scratch, tile: Tile<'_>, len: usize, values: Values<'_>) {
+    fn load_all(&self, scratch: &mut Scratch, tile: Tile<'_>, len: usize, values: Values<'_>) {
         let start = scratch.start;
         // SAFETY: `prepare` made room for `blocks + 1` blocks of `capacity >= len` words, and no
         // reference to this one is alive.

@@ -293,17 +293,7 @@ impl Folding {
                 (Tile::Rows(&listed), n * listed.len())
             };
             if len > 0 {
-                self.block.before(scratch, tile, len, values);
-                // SAFETY: every slot points to `capacity >= len` words, or to `len` words of a
-                // tensor that is only read.
-                unsafe {
-                    exec::run(
-                        self.block.simd,
-                        &self.block.tape.before,
-                        &scratch.slots,
-                        len,
-                    )
-                };
+                self.before(scratch, tile, len, values);
                 self.indexed_guards(scratch, tile, n);
                 self.steps(scratch, n, len / n);
             }
@@ -320,17 +310,7 @@ impl Folding {
         let points = span.start * nested.steps..span.end * nested.steps;
         let len = (points.end - points.start) as usize;
         self.walk(scratch, &points, false);
-        self.block.before(scratch, Tile::Rows(&[0]), len, values);
-        // SAFETY: every slot points to `capacity >= len` words, or to `len` words of a tensor that
-        // is only read.
-        unsafe {
-            exec::run(
-                self.block.simd,
-                &self.block.tape.before,
-                &scratch.slots,
-                len,
-            )
-        };
+        self.before(scratch, Tile::Rows(&[0]), len, values);
         let single = self.steps.single;
         let (code, operands) = single.expect("nested folds take single instructions");
         let (inner, rows) = (nested.inner as usize, nested.steps as usize);
@@ -343,6 +323,15 @@ impl Folding {
                 exec::accumulate(self.block.simd, code, acc, x, y, inner, rows, true);
             }
         }
+    }
+
+    /// Computes, for every point of the tile, `len` of them, what does not depend on accumulators.
+    fn before(&self, scratch: &mut Scratch, tile: Tile<'_>, len: usize, values: Values<'_>) {
+        let block = &self.block;
+        block.load_all(scratch, tile, len, values);
+        // SAFETY: every slot points to `capacity >= len` words, or to `len` words of a tensor that
+        // is only read.
+        unsafe { exec::run(block.simd, &block.tape.before, &scratch.slots, len) };
     }
 
     /// Sets the accumulators to the initial value.

@@ -92,13 +92,13 @@ impl Map {
         let n = (span.end - span.start) as usize;
         let block = &self.block;
         block.walk(scratch, &span, false, false);
-        block.before(scratch, Tile::Rows(&[0]), n, values);
+        block.load_all(scratch, Tile::Rows(&[0]), n, values);
         let result = block.tape.result as usize;
         let own = scratch.slots[result];
         if self.direct {
             scratch.slots[result] = view_mut::<u32>(out).as_mut_ptr();
         }
-        // SAFETY: `prepare` and `before` point every slot to `capacity` words, to one that all
+        // SAFETY: `prepare` and `load_all` point every slot to `capacity` words, to one that all
         // points share, or to `n` words of a tensor that is only read; the result's slot may point
         // to `out`, which is `n` words.
         unsafe { exec::run(block.simd, &block.tape.before, &scratch.slots, n) };
