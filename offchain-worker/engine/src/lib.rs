@@ -138,3 +138,22 @@ fn check_state(program: &Program, state: &[Vec<u8>]) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_failed_is_an_error_and_any_other_panic_goes_on() {
+        assert_eq!(attempt(|| 7).expect("nothing failed"), 7);
+        let failed = attempt(|| resume_unwind(Box::new(Failed("no current".into()))));
+        let error = failed.map(|never: u8| never).expect_err("it failed");
+        assert_eq!(
+            error.to_string(),
+            "the device failed while it ran: no current"
+        );
+        let other = catch_unwind(|| attempt(|| resume_unwind(Box::new("a bug"))).map(|(): ()| ()));
+        let panic = other.map(|_| ()).expect_err("it went on");
+        assert_eq!(panic.downcast_ref(), Some(&"a bug"));
+    }
+}
