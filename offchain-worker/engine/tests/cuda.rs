@@ -584,6 +584,43 @@ fn rows_are_read_and_written_once() {
 }
 
 #[test]
+fn rows_of_one_width_share_a_kernel_however_many_they_are() {
+    let columns = 72;
+    let mut rng = Rng(53);
+    let mut sketch = Sketch::default();
+    let matrices = [20, 40].map(|rows| {
+        let bytes = rng.tensor(rows * columns, Rng::tame);
+        (rows, sketch.slot(&[rows, columns], Dtype::F32, bytes))
+    });
+    let greatest = matrices.map(|(rows, x)| {
+        let read = sketch.read(x, &[rows, columns], &[out(0), red(0)], 0);
+        let most = body(&[rows], Dtype::F32, vec![read], &[], vec![Op::FMax(0, 1)]);
+        sketch.push(fold(most, &[columns], Init::Word(0xff80_0000)))
+    });
+    for ((rows, x), most) in matrices.into_iter().zip(greatest) {
+        let shape = [rows, columns];
+        let reads = vec![
+            sketch.read(x, &shape, &[out(0), out(1)], 0),
+            sketch.read(most, &[rows], &[out(0)], 0),
+        ];
+        let below = body(&shape, Dtype::F32, reads, &[], vec![Op::FSub(0, 1)]);
+        sketch.push(Node::Map(below));
+    }
+    let case = sketch.case();
+    let code = Code::new(&case.job.program, Keep::Needed, MACHINE);
+    let [few, many] = &code.turns[..] else {
+        let writes = code.turns.iter().map(|turn| &turn.writes);
+        panic!(
+            "a kernel for each matrix, not {:?}",
+            writes.collect::<Vec<_>>()
+        );
+    };
+    assert_eq!(few.launch.entry, many.launch.entry);
+    assert_ne!(few.launch.grid, many.launch.grid);
+    agree_on_shim(&case, MACHINE, "heights");
+}
+
+#[test]
 fn the_state_is_hashed_where_it_lies() {
     let lens = [
         1,

@@ -179,7 +179,11 @@ impl Entries {
             self.entries.push((new, text));
             self.entries.len() - 1
         });
-        self.entries[number].0.clone()
+        // Rows of one width have one text, however many they are: only the name is taken over.
+        let first = &mut self.entries[number].0;
+        let own = launch(first.entry.clone());
+        first.shared = first.shared.max(own.shared);
+        own
     }
 
     fn source(self) -> Source {
